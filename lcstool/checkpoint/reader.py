@@ -1,0 +1,142 @@
+"""Read a safetensors file lazily, from a path or from standard input."""
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from lcstool.checkpoint.header import Header
+from lcstool.checkpoint.layout import DTYPE_NAMES, TensorInfo, header_length, parse_header
+from lcstool.errors import BadInputError, UsageError
+
+_BLOCK_BYTES = 1 << 24
+
+
+class Checkpoint:
+    """A safetensors file whose header was checked and whose tensors are mapped when asked for.
+
+    Attributes:
+        where: The file's name for messages (`standard input` for a pipe).
+        header: lcstool's description, or None for a file written by something else.
+        tensors: Name to dtype, shape and offsets.
+    """
+
+    def __init__(self, path: Path, where: str) -> None:
+        self.where = where
+        with _opened(path, where) as file:
+            length = header_length(file.read(8), where)
+            raw = file.read(length)
+            size = os.fstat(file.fileno()).st_size
+        if len(raw) < length:
+            raise BadInputError(f"{where} is truncated: its header has {length} bytes, {len(raw)} are there")
+        self.tensors: dict[str, TensorInfo]
+        self.tensors, metadata, data_bytes = parse_header(raw, where)
+        if size != 8 + length + data_bytes:
+            raise BadInputError(
+                f"{where} is {'truncated' if size < 8 + length + data_bytes else 'too long'}: "
+                f"expected {8 + length + data_bytes} bytes, found {size}"
+            )
+        self.header = Header.from_metadata(metadata, where)
+        try:
+            self._file: Any = safe_open(path, framework="pt")
+        except Exception as error:  # the library's own reading of the same header
+            raise BadInputError(f"{where} cannot be mapped: {error}") from None
+
+    def __getitem__(self, name: str) -> Tensor:
+        """One whole tensor, read from the map; BadInputError if there is none of this name."""
+        if name not in self.tensors:
+            known = ", ".join(sorted(self.tensors)[:8])
+            raise BadInputError(f"{self.where} has no tensor {name!r}; it has {known or 'none'}")
+        return self._file.get_tensor(name)  # type: ignore[no-any-return]
+
+    def rows(self, name: str, block_bytes: int = _BLOCK_BYTES) -> Iterator[Tensor]:
+        """The tensor in blocks of leading rows of about `block_bytes`, for tensors larger than memory."""
+        info = self.tensors[name]
+        if not info.shape or info.num_bytes <= block_bytes:
+            yield self[name]
+            return
+        step = max(1, block_bytes * info.shape[0] // info.num_bytes)
+        view = self._file.get_slice(name)
+        for start in range(0, info.shape[0], step):
+            yield view[start : min(start + step, info.shape[0])]
+
+    def require_kind(self, *kinds: str) -> Header:
+        """The header, if its kind is one of `kinds`; BadInputError otherwise."""
+        if self.header is None:
+            raise BadInputError(
+                f"{self.where} was not written by lcstool (no `lcstool` metadata); expected kind {' or '.join(kinds)}"
+            )
+        if self.header.kind not in kinds:
+            raise BadInputError(
+                f"{self.where} is of kind {self.header.kind!r}; expected {' or '.join(map(repr, kinds))}"
+            )
+        return self.header
+
+    def digest(self) -> str:
+        """The content digest: SHA-256 over sorted names, dtypes, shapes and bytes, as `sha256:...`.
+
+        Two files with the same tensors have the same digest, whatever their metadata.
+        """
+        hasher = hashlib.sha256()
+        for name in sorted(self.tensors):
+            info = self.tensors[name]
+            hasher.update(f"{name}\0{DTYPE_NAMES[info.dtype]}\0{list(info.shape)}\0".encode())
+            for block in self.rows(name):
+                hasher.update(tensor_bytes(block))
+        return f"sha256:{hasher.hexdigest()}"
+
+
+def open_checkpoint(source: str | Path) -> Checkpoint:
+    """Open a safetensors file, or standard input for `-`.
+
+    A pipe is copied to an unnamed temporary file, since mapping needs one; it is gone when the process ends.
+
+    Raises:
+        BadInputError: if the file is missing, empty, truncated, or not a well-formed safetensors file.
+        UsageError: if standard input is a terminal.
+    """
+    if str(source) != "-":
+        return Checkpoint(Path(source), str(source))
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError(
+            "'-' reads a checkpoint from standard input, but that is a terminal", hint="pipe one in"
+        )
+    with tempfile.NamedTemporaryFile(prefix="lcstool-", suffix=".safetensors") as spool:
+        _spool(sys.stdin.buffer, spool)
+        spool.flush()
+        return Checkpoint(Path(spool.name), "standard input")
+
+
+def _spool(stream: IO[bytes], spool: IO[bytes]) -> None:
+    """Copy one safetensors file from a pipe, its header checked before its data is taken in."""
+    where = "standard input"
+    first = stream.read(8)
+    length = header_length(first, where)
+    raw = stream.read(length)
+    if len(raw) == length:  # otherwise the reader reports the truncation
+        parse_header(raw, where)
+    spool.write(first + raw)
+    while block := stream.read(_BLOCK_BYTES):
+        spool.write(block)
+
+
+def _opened(path: Path, where: str) -> IO[bytes]:
+    if path.is_dir():
+        raise BadInputError(f"{where} is a folder; expected a safetensors file")
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise BadInputError(f"{where} cannot be read: {error.strerror or error}") from None
+
+
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """The tensor's bytes in row-major order, as safetensors stores them, without a copy where possible."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return memoryview(flat.view(torch.uint8).numpy())  # type: ignore[arg-type]

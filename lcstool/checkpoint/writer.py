@@ -1,0 +1,115 @@
+"""Write a safetensors file: atomically to a path, in one stream to a pipe."""
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import torch
+from torch import Tensor
+
+from lcstool.checkpoint.header import Header
+from lcstool.checkpoint.layout import lay_out
+from lcstool.checkpoint.reader import tensor_bytes
+from lcstool.errors import OutputError, UsageError
+
+
+@dataclass(frozen=True)
+class StreamedTensor:
+    """A tensor that is made while it is written: its blocks of leading rows, concatenated, are the tensor."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    blocks: Callable[[], Iterable[Tensor]]
+
+
+def write_checkpoint(out: str | Path, header: Header, tensors: Mapping[str, Tensor | StreamedTensor]) -> None:
+    """Write a checkpoint to a path, or to standard output for `-`.
+
+    A regular file is written beside its target, synced and renamed over it, so that the name asked for never
+    holds half a file; a pipe or device is written straight through. Equal arguments give equal bytes.
+
+    Raises:
+        OutputError: if the file cannot be written; an older file of that name is left as it was.
+        UsageError: if standard output is a terminal.
+    """
+    shapes = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+    prefix, order = lay_out(shapes, header.to_metadata())
+    with _binary_output(out) as file:
+        file.write(prefix)
+        for name in order:
+            tensor = tensors[name]
+            blocks = [tensor] if isinstance(tensor, Tensor) else tensor.blocks()
+            written = 0
+            for block in blocks:
+                data = tensor_bytes(block)
+                file.write(data)
+                written += data.nbytes
+            expected = shapes[name][0].itemsize * torch.Size(shapes[name][1]).numel()
+            if written != expected:
+                raise RuntimeError(f"tensor {name!r}: {written} bytes were made, {expected} declared")
+
+
+@contextmanager
+def _binary_output(out: str | Path) -> Iterator[IO[bytes]]:
+    if str(out) == "-":
+        if sys.stdout.isatty():
+            raise UsageError(
+                "tensors are never written to a terminal", hint="redirect or pipe, or give -o FILE"
+            )
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with replaced_file(Path(out)) as file:
+        yield file
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that takes the name `path` only when the block ends without an error."""
+    if path.exists() and not path.is_file():  # a FIFO or device must not be renamed over
+        with _as_output_error(path), path.open("wb") as stream:
+            yield stream
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        with _as_output_error(path):
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _as_output_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def check_writable(out: str | Path) -> None:
+    """Fail before the work rather than after it: OutputError if `out` plainly cannot be written."""
+    if str(out) == "-":
+        if sys.stdout.isatty():
+            raise UsageError(
+                "tensors are never written to a terminal", hint="redirect or pipe, or give -o FILE"
+            )
+        return
+    path = Path(out)
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; expected a file name")
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"the folder {path.parent} is read-only")
