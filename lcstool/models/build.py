@@ -1,0 +1,149 @@
+"""Make, fill and count modules: without storage first, so that size costs nothing until it is wanted."""
+
+import math
+from dataclasses import dataclass
+from importlib import import_module
+
+import torch
+from torch import Tensor, nn
+
+from lcstool.checkpoint import Checkpoint
+from lcstool.checkpoint.layout import TensorInfo
+from lcstool.errors import BadInputError, NonFiniteError
+from lcstool.models import ARCHITECTURES, ModelSpec
+from lcstool.models.geometry import ConvGeometry
+from lcstool.models.local import FullyConnected2d, LocallyConnected2d
+
+WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, LocallyConnected2d)
+NORM_LAYERS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def empty_model(spec: ModelSpec) -> nn.Module:
+    """The module of `spec` on the meta device: shapes without storage."""
+    with torch.device("meta"):
+        model = import_module(ARCHITECTURES[spec.arch].module).build(spec)
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def initialise(model: nn.Module, generator: torch.Generator) -> None:
+    """Draw all weights anew: uniform in +-1/sqrt(fan-in), as PyTorch's layers do; batch norm to identity."""
+    for name, module in model.named_modules():
+        if isinstance(module, LocallyConnected2d):
+            module.reset_parameters(generator)
+        elif isinstance(module, WEIGHT_LAYERS):
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+            if module.bias is not None:
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+        elif isinstance(module, NORM_LAYERS):
+            module.reset_parameters()
+        elif next(module.parameters(recurse=False), None) is not None:
+            raise TypeError(f"no rule to initialise {name} ({type(module).__name__})")
+
+
+def check_tensors(model: nn.Module, tensors: dict[str, TensorInfo], where: str) -> None:
+    """Compare a file's tensors with the module's by name, shape and dtype; BadInputError names the first odd one."""
+    expected = model.state_dict()
+    for name, tensor in expected.items():
+        if name not in tensors:
+            raise BadInputError(f"{where} has no tensor {name!r}, which the architecture needs")
+        if tensors[name].shape != tuple(tensor.shape):
+            raise BadInputError(
+                f"{where}: tensor {name!r} has shape {list(tensors[name].shape)}, expected {list(tensor.shape)}"
+            )
+        floating = tensors[name].dtype.is_floating_point
+        if floating != tensor.dtype.is_floating_point:
+            raise BadInputError(
+                f"{where}: tensor {name!r} has dtype {tensors[name].dtype}, expected {tensor.dtype}"
+            )
+    superfluous = sorted(set(tensors) - set(expected))
+    if superfluous:
+        raise BadInputError(f"{where} has a tensor {superfluous[0]!r}, which the architecture does not know")
+
+
+def load_tensors(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Give the module the file's tensors, keeping their dtypes, after `check_tensors`; NonFiniteError for NaN."""
+    known = {name: info for name, info in checkpoint.tensors.items() if not name.startswith("state/")}
+    check_tensors(model, known, checkpoint.where)
+    state: dict[str, Tensor] = {}
+    for name in known:
+        tensor = checkpoint[name]
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise NonFiniteError(f"{checkpoint.where}: tensor {name!r} holds NaN or infinite values")
+        state[name] = tensor
+    model.load_state_dict(state, assign=True)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """The parameters as the papers count them: weights and biases, without batch norm's."""
+    return sum(
+        parameter.numel()
+        for module in model.modules()
+        if not isinstance(module, NORM_LAYERS)
+        for parameter in module.parameters(recurse=False)
+    )
+
+
+@dataclass(frozen=True)
+class WeightLayer:
+    """A layer's weight, and whether it is or stands for a convolution (else it is plainly fully connected)."""
+
+    weight: Tensor
+    is_conv_like: bool
+
+
+def weight_layers(model: nn.Module) -> dict[str, WeightLayer]:
+    """The layers with a weight, by name, in forward order."""
+    return {
+        name: WeightLayer(module.weight, type(module) is not nn.Linear)
+        for name, module in model.named_modules()
+        if isinstance(module, WEIGHT_LAYERS)
+    }
+
+
+def layer_geometry(model: nn.Module, in_shape: tuple[int, int, int]) -> dict[str, ConvGeometry]:
+    """The convolution's geometry of every layer that is one or stands for one, from one run without storage.
+
+    Args:
+        model: A module on any device; it is not changed.
+        in_shape: Channels, height, width of the input.
+    """
+    found: dict[str, ConvGeometry] = {}
+    handles = []
+    for name, module in model.named_modules():
+        if isinstance(module, FullyConnected2d | LocallyConnected2d):
+            found[name] = module.geometry
+        elif isinstance(module, nn.Conv2d):
+
+            def note(
+                module: nn.Conv2d, inputs: tuple[Tensor, ...], _output: Tensor, name: str = name
+            ) -> None:
+                found[name] = ConvGeometry(
+                    (inputs[0].shape[1], inputs[0].shape[2], inputs[0].shape[3]),
+                    module.out_channels,
+                    _two(module.kernel_size),
+                    _two(module.stride),
+                    _two(tuple(module.padding)),
+                    _two(module.dilation),
+                    module.groups,
+                )
+
+            handles.append(module.register_forward_hook(note))
+    if handles:
+        was_training = model.training
+        model.eval()
+        try:
+            parameter = next(model.parameters())
+            with torch.no_grad():
+                model(torch.zeros(1, *in_shape, device=parameter.device, dtype=parameter.dtype))
+        finally:
+            model.train(was_training)
+            for handle in handles:
+                handle.remove()
+    return {name: found[name] for name, _ in model.named_modules() if name in found}
+
+
+def _two(values: tuple[int | str, ...]) -> tuple[int, int]:
+    first, second = values
+    return int(first), int(second)

@@ -1,0 +1,174 @@
+"""Layers on images without weight sharing: locally connected, fully connected, and batch norm over units."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lcstool.models.geometry import ConvGeometry, Pair
+
+# Shape suffixes: B batch, C input channels, H W input, O output channels, P Q output height and width,
+# I J kernel height and width, K = C / groups * I * J inputs of a unit,
+# G groups, N = P * Q * G.
+
+
+def _pair(value: int | Sequence[int]) -> Pair:
+    if isinstance(value, int):
+        return value, value
+    first, second = value
+    return int(first), int(second)
+
+
+class LocallyConnected2d(nn.Module):
+    """A convolution without weight sharing: every output position has filters of its own.
+
+    The arguments are those of `torch.nn.Conv2d`, and the input's size, since the weights depend on it. With
+    equal filters at every position the layer equals the convolution; patches are counted whole, so weights
+    that only ever see zero padding exist and stay at their initial values.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: One number or (height, width).
+        in_size: Height and width of the input, one number for a square.
+        stride: One number or (down, right).
+        padding: Zero rows and columns added on each side.
+        dilation: Spacing of the kernel's taps.
+        groups: Groups of channels that do not see one another.
+        bias: Whether each unit (channel and position) has a bias.
+
+    Shape:
+        Input (B, C, H, W), output (B, O, P, Q). `weight` is (P, Q, O, C / groups, I, J), `bias` (O, P, Q).
+
+    Ref:
+        Neyshabur 2020 (arXiv 2007.13657), section 2: the S-LOCAL and D-LOCAL layers.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        in_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.geometry = ConvGeometry(
+            (in_channels, *_pair(in_size)),
+            out_channels,
+            _pair(kernel_size),
+            _pair(stride),
+            _pair(padding),
+            _pair(dilation),
+            groups,
+        )
+        _, height, width = self.geometry.out_shape
+        shape = (height, width, out_channels, in_channels // groups, *self.geometry.kernel_size)
+        self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+        if bias:
+            self.bias = nn.Parameter(torch.empty(self.geometry.out_shape, device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw weights and biases as torch.nn.Conv2d does, from the fan-in of one unit."""
+        bound = 1 / math.sqrt(self.geometry.patch_size)
+        nn.init.uniform_(self.weight, -bound, bound, generator=generator)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound, generator=generator)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        geometry = self.geometry
+        if tuple(x_BCHW.shape[1:]) != geometry.in_shape:
+            raise ValueError(f"expected images of shape {geometry.in_shape}, got {tuple(x_BCHW.shape[1:])}")
+        out_channels, height, width = geometry.out_shape
+        batch, groups = x_BCHW.shape[0], geometry.groups
+        patches_NBK = self._patches(x_BCHW)
+        weight_NOK = self.weight.view(height * width * groups, out_channels // groups, geometry.patch_size)
+        y_NBO = torch.bmm(patches_NBK, weight_NOK.transpose(1, 2))
+        y_BOPQ = (
+            y_NBO.view(height * width, groups, batch, out_channels // groups)
+            .permute(2, 1, 3, 0)
+            .reshape(batch, out_channels, height, width)
+        )
+        return y_BOPQ if self.bias is None else y_BOPQ + self.bias
+
+    def _patches(self, x_BCHW: Tensor) -> Tensor:
+        """Every position's patches as one batch of matrices: (N, B, K), by one strided copy."""
+        geometry = self.geometry
+        (kernel_h, kernel_w), (stride_h, stride_w) = geometry.kernel_size, geometry.stride
+        dilation_h, dilation_w = geometry.dilation
+        pad_h, pad_w = geometry.padding
+        x_BCHW = F.pad(x_BCHW, (pad_w, pad_w, pad_h, pad_h))
+        span_h, span_w = dilation_h * (kernel_h - 1) + 1, dilation_w * (kernel_w - 1) + 1
+        # unfold, not as_strided: the same view, with a backward pass that is 10 times faster.
+        patches_BCPQIJ = x_BCHW.unfold(2, span_h, stride_h).unfold(3, span_w, stride_w)
+        patches_BGCPQIJ = patches_BCPQIJ[..., ::dilation_h, ::dilation_w].unflatten(1, (geometry.groups, -1))
+        patches_PQGBCIJ = patches_BGCPQIJ.permute(3, 4, 1, 0, 2, 5, 6)
+        patches_NBK: Tensor = patches_PQGBCIJ.reshape(-1, x_BCHW.shape[0], geometry.patch_size)
+        return patches_NBK
+
+    def extra_repr(self) -> str:
+        g = self.geometry
+        return (
+            f"{g.in_shape[0]}, {g.out_channels}, kernel_size={g.kernel_size}, in_size={g.in_shape[1:]}, "
+            f"stride={g.stride}, padding={g.padding}, bias={self.bias is not None}"
+        )
+
+
+class FullyConnected2d(nn.Linear):
+    """A dense layer from images to images that stands in the place of a convolution of the given geometry.
+
+    Shape:
+        Input (B, C, H, W), output (B, O, P, Q). `weight` is (O * P * Q, C * H * W), channel-major on both sides.
+    """
+
+    def __init__(self, geometry: ConvGeometry, bias: bool = True) -> None:
+        super().__init__(math.prod(geometry.in_shape), math.prod(geometry.out_shape), bias=bias)
+        self.geometry = geometry
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        y_BOPQ: Tensor = super().forward(x_BCHW.flatten(1)).unflatten(1, self.geometry.out_shape)
+        return y_BOPQ
+
+
+class UnitBatchNorm2d(nn.BatchNorm1d):
+    """Batch normalisation over the units of an image: each (channel, position) has its own statistics.
+
+    Shape:
+        Input and output (B, O, P, Q); parameters and statistics are (O * P * Q,), channel-major.
+    """
+
+    def forward(self, x_BOPQ: Tensor) -> Tensor:
+        return super().forward(x_BOPQ.flatten(1)).view_as(x_BOPQ)
+
+
+class SeededDropout(nn.Module):
+    """Dropout whose masks come from an explicit generator, so that a resumed run draws the same ones.
+
+    Args:
+        p: The probability of dropping a unit.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self.generator: torch.Generator | None = None  # None draws from torch's global generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.p
+        return x * kept / (1 - self.p)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
