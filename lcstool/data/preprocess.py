@@ -1,0 +1,87 @@
+"""How stored images become a network's input: normalisation and an optional permutation of the pixels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lcstool.errors import BadInputError
+
+# Shape suffixes: B batch, C channels, H W height and width.
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """The fixed map from uint8 images to a network's input; it is stored with every model.
+
+    Attributes:
+        mean: One a channel, in units of 1 (white).
+        std: One a channel, in units of 1.
+        permute_seed: Seed of a fixed permutation of the pixels (channels move together), or None.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    permute_seed: int | None = None
+
+    @staticmethod
+    def of(images_NCHW: Tensor, normalize: str, permute_seed: int | None) -> "Preprocess":
+        """Measure the constants on training images: `channel` whitens each channel, `none` only scales to [0, 1]."""
+        channels = images_NCHW.shape[1]
+        if normalize == "none":
+            return Preprocess((0.0,) * channels, (1.0,) * channels, permute_seed)
+        # Integer sums are exact, so the constants do not depend on the number of threads.
+        total = torch.zeros(channels, dtype=torch.int64)
+        squares = torch.zeros(channels, dtype=torch.int64)
+        for block in images_NCHW.split(4096):
+            wide = block.to(torch.int32)
+            total += wide.sum(dim=(0, 2, 3), dtype=torch.int64)
+            squares += (wide * wide).sum(dim=(0, 2, 3), dtype=torch.int64)
+        count = images_NCHW.numel() // channels
+        mean = total.double() / count
+        std = (squares.double() / count - mean**2).clamp(min=1.0).sqrt()
+        return Preprocess(
+            tuple(round(value, 6) for value in (mean / 255).tolist()),
+            tuple(round(value, 6) for value in (std / 255).tolist()),
+            permute_seed,
+        )
+
+    def on(self, device: torch.device, image_size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
+        """The map itself, its constants already on the device.
+
+        Returns:
+            A function from uint8 images (B, C, H, W) to float32 of the same shape.
+        """
+        mean = torch.tensor(self.mean, device=device).view(-1, 1, 1) * 255
+        scale = 1 / (torch.tensor(self.std, device=device).view(-1, 1, 1) * 255)
+        order = None
+        if self.permute_seed is not None:
+            order = pixel_permutation(*image_size, self.permute_seed).to(device)
+
+        def prepare(images_BCHW: Tensor) -> Tensor:
+            if order is not None:
+                images_BCHW = images_BCHW.flatten(2)[:, :, order].view_as(images_BCHW)
+            return (images_BCHW.float() - mean) * scale
+
+        return prepare
+
+    def to_json(self) -> dict[str, Any]:
+        return {"mean": list(self.mean), "std": list(self.std), "permute_pixels": self.permute_seed}
+
+    @staticmethod
+    def from_json(fields: dict[str, Any], where: str) -> "Preprocess":
+        try:
+            mean, std = (tuple(float(value) for value in fields[name]) for name in ("mean", "std"))
+            seed = fields.get("permute_pixels")
+            if len(mean) != len(std) or min(std) <= 0 or not (seed is None or type(seed) is int):
+                raise ValueError(str(fields)[:80])
+            return Preprocess(mean, std, seed)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInputError(f"{where}: the header's input description is not usable: {error}") from None
+
+
+def pixel_permutation(height: int, width: int, seed: int) -> Tensor:
+    """The permutation of `--permute-pixels SEED`: output pixel i shows input pixel permutation[i], row-major."""
+    return torch.randperm(height * width, generator=torch.Generator().manual_seed(seed))
