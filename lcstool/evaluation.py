@@ -1,0 +1,75 @@
+"""Losses and the evaluation of a network on a split, as every stage that needs an accuracy does it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lcstool.data.dataset import Split
+
+# Shape suffixes: B batch, C classes.
+
+LOSS_UNITS = {"cross-entropy": "nats", "bce": "nats", "mse": "mse"}
+
+
+def compute_loss(loss: str, logits_BC: Tensor, labels_B: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """The mean loss of a batch, a 0-dim tensor in float32 or wider.
+
+    Args:
+        loss: `cross-entropy`; or, on one-hot targets and averaged over classes, `mse` or `bce`.
+        logits_BC: Outputs of the network.
+        labels_B: Class numbers.
+        label_smoothing: The weight of the uniform distribution in the targets.
+    """
+    logits_BC = logits_BC if logits_BC.dtype == torch.float64 else logits_BC.float()
+    if loss == "cross-entropy":
+        return F.cross_entropy(logits_BC, labels_B, label_smoothing=label_smoothing)
+    num_classes = logits_BC.shape[1]
+    targets_BC = F.one_hot(labels_B, num_classes).to(logits_BC.dtype)
+    targets_BC = targets_BC * (1 - label_smoothing) + label_smoothing / num_classes
+    if loss == "mse":
+        return F.mse_loss(logits_BC, targets_BC)
+    return F.binary_cross_entropy_with_logits(logits_BC, targets_BC)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean loss (in the loss's unit) and accuracy (a fraction) over a split."""
+
+    loss: float
+    accuracy: float
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    split: Split,
+    prepare: Callable[[Tensor], Tensor],
+    loss: str = "cross-entropy",
+    batch_size: int = 2048,
+    autocast: torch.dtype | None = None,
+) -> Score:
+    """Loss and accuracy in evaluation mode; the model's mode is restored.
+
+    Args:
+        model: On the same device as the split.
+        split: Images as stored and labels.
+        prepare: From stored images to the network's input.
+        loss: As in `compute_loss`.
+        batch_size: Images a step.
+        autocast: Lower precision for the network, or None.
+    """
+    device = split.images.device
+    was_training = model.training
+    model.eval()
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
+        with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+            logits = model(prepare(images))
+        total += compute_loss(loss, logits, labels).double() * len(labels)
+        correct += (logits.argmax(dim=1) == labels).sum()
+    model.train(was_training)
+    return Score(total.item() / len(split), correct.item() / len(split))

@@ -1,0 +1,67 @@
+"""Devices and randomness: which device a run uses, and where each of its random numbers comes from."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from lcstool.errors import DeviceError, UsageError
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:i`.
+
+    Raises:
+        UsageError: not of that form.
+        DeviceError: a GPU was asked for and is missing.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    kind, _, index = name.partition(":")
+    if kind != "cuda" or (":" in name and not index.isdecimal()):
+        raise UsageError(f"device {name!r} is not one of auto, cpu, cuda, cuda:i")
+    if not torch.cuda.is_available():
+        raise DeviceError(f"device {name!r} was asked for, but torch {torch.__version__} sees no GPU here",
+                          hint="use --device cpu")  # fmt: skip
+    if index and int(index) >= torch.cuda.device_count():
+        raise DeviceError(f"device {name!r} was asked for, but there are {torch.cuda.device_count()} GPUs")
+    return torch.device(name)
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn torch's out-of-memory errors, on either device, into DeviceError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"out of memory: {str(error).splitlines()[0]}", hint="see the estimate of --dry-run"
+        ) from None
+    except MemoryError:
+        raise DeviceError("out of memory on the host", hint="see the estimate of --dry-run") from None
+    except RuntimeError as error:
+        if "not enough memory" not in str(error):
+            raise
+        raise DeviceError(
+            f"out of memory: {str(error).splitlines()[0]}", hint="see the estimate of --dry-run"
+        ) from None
+
+
+def stream(seed: int, *purpose: str | int, device: torch.device | None = None) -> torch.Generator:
+    """The generator of one purpose (`"augment", epoch, step`): a function of the seed and the purpose alone.
+
+    Since no generator outlives its purpose, a resumed run draws the numbers the uninterrupted one would.
+    """
+    digest = hashlib.blake2b(repr((seed, *purpose)).encode(), digest_size=4).digest()
+    return torch.Generator(device or "cpu").manual_seed(int.from_bytes(digest, "little"))
+
+
+def versions() -> dict[str, Any]:
+    """What a history entry says of the software that made it."""
+    from lcstool import __version__
+
+    return {"lcstool": __version__, "torch": torch.__version__}

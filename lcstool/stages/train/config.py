@@ -1,0 +1,208 @@
+"""Everything that decides a training run, with the defaults and the help the command line shows.
+
+This file imports no torch, so that `lcstool train --help` answers at once.
+"""
+
+import math
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+from lcstool.data import parse_dataset
+from lcstool.errors import UsageError
+from lcstool.models import ARCHITECTURES
+
+OPTIMIZERS = ("sgd", "beta-lasso")
+LOSSES = ("cross-entropy", "mse", "bce")
+SCHEDULES = ("cosine", "constant")
+PRECISIONS = ("fp32", "bf16", "fp16")
+NORMALIZATIONS = ("channel", "none")
+AUGMENTATION_NAMES = (
+    "none",
+    "crop-flip",
+    "autoaugment",
+    "rand-augment",
+    "trivial-augment",
+    "fast-autoaugment",
+)
+
+
+def option(default: Any, help: str, panel: str, **extra: Any) -> Any:
+    """A configuration field together with what the command line says about it."""
+    return field(default=default, metadata={"help": help, "panel": panel, **extra})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. The same fields as the flags of `lcstool train` and the keys of its YAML files."""
+
+    arch: str | None = option(
+        None, "Architecture [default: s-fc, or that of --init].", "Model", choices=tuple(ARCHITECTURES)
+    )
+    alpha: int | None = option(None, "Base channels [default: the architecture's].", "Model")
+    fc_params: str | None = option(
+        None, "Size alpha so that the fully-connected counterpart has this many parameters (256M).", "Model"
+    )
+    kernel_size: int | None = option(None, "Kernel size of resnet18: 3, 5, 7 or 9 [default: 3].", "Model")
+    dropout: float = option(0.0, "Dropout before each of the last two FC layers.", "Model")
+    init: str | None = option(
+        None,
+        "Start from the model in this file ('-' for stdin); its architecture is taken over.",
+        "Model",
+        path=True,
+    )
+    freeze: tuple[str, ...] = option(
+        (),
+        "Layers or tensors not to train, by name or pattern (layer1, 'block1_*'); may be repeated.",
+        "Model",
+    )
+
+    dataset: str = option("leaves", "Data set.", "Data", choices="datasets")
+    image_size: str | None = option(
+        None, "Side in pixels, or HxW [default: 16 for leaves, else the images' own].", "Data"
+    )
+    train_size: int | None = option(None, "Train on a class-balanced subset of this many images.", "Data")
+    val_fraction: float = option(0.0, "Cut this fraction of the training set off for validation.", "Data")
+    augment: str = option(
+        "crop-flip", "Augmentation, in batches on the device.", "Data", choices=AUGMENTATION_NAMES
+    )
+    normalize: str = option(
+        "channel", "Normalise each channel by the training set, or keep pixels in [0, 1].", "Data",
+        choices=NORMALIZATIONS,
+    )  # fmt: skip
+    permute_pixels: int | None = option(
+        None, "Shuffle the pixels by one fixed permutation of this seed; a dense net must not care.", "Data"
+    )
+
+    optim: str = option("beta-lasso", "Optimizer.", "Optimization", choices=OPTIMIZERS)
+    lr: float = option(0.1, "Learning rate at the start.", "Optimization")
+    schedule: str = option(
+        "cosine", "Learning-rate schedule, to 0 for cosine.", "Optimization", choices=SCHEDULES
+    )
+    epochs: int = option(16, "Passes over the training set.", "Optimization")
+    batch_size: int = option(512, "Images a step; an incomplete last batch is left out.", "Optimization")
+    loss: str = option(
+        "cross-entropy", "Loss; mse and bce are on one-hot targets.", "Optimization", choices=LOSSES
+    )
+    label_smoothing: float = option(0.0, "Label smoothing of the targets.", "Optimization")
+    momentum: float = option(0.0, "Momentum of sgd.", "Optimization")
+    weight_decay: float = option(0.0, "Weight decay of sgd.", "Optimization")
+    lambda_conv: float = option(
+        1.2e-3, "L1 strength of beta-lasso for layers that are or stand for convolutions.", "Optimization"
+    )
+    lambda_fc: float = option(3e-4, "L1 strength of beta-lasso for the other FC layers.", "Optimization")
+    beta: float = option(2.0, "Threshold of beta-lasso, in units of lambda.", "Optimization")
+    refit: bool = option(
+        False, "Keep the zeros of --init as they are and train the other weights without L1.", "Optimization"
+    )
+
+    precision: str = option(
+        "fp32", "Arithmetic of the network; master weights stay float32.", "Run", choices=PRECISIONS
+    )
+    snapshots: str | None = option(
+        None, "Epochs after which to keep a copy: '0,1,5', 'log:20' (0 and 20 log-spaced) or 'all'.", "Run"
+    )
+    seed: int = option(0, "Seed of initial weights, data order, augmentation and subsets.", "Run")
+    device: str = option("auto", "auto, cpu, cuda or cuda:i.", "Run")
+    data_dir: str | None = option(
+        None,
+        "Folder of downloads and built-in data [default: $LCSTOOL_DATA or ~/.cache/lcstool].",
+        "Run",
+        path=True,
+    )
+    save_interval: float = option(60.0, "Seconds between saves of a resumable state.", "Run")
+
+    def __post_init__(self) -> None:
+        for name, choices in self._choices():
+            if getattr(self, name) is not None and getattr(self, name) not in choices:
+                raise UsageError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
+        parse_dataset(self.dataset)
+        self.image_hw()
+        self.snapshot_epochs()
+        _require(self.epochs >= 0, "epochs", self.epochs, ">= 0")
+        for name in ("batch_size", "alpha", "kernel_size", "train_size"):
+            _require(
+                getattr(self, name) is None or getattr(self, name) >= 1, name, getattr(self, name), ">= 1"
+            )
+        for name in ("lr", "lambda_conv", "lambda_fc", "beta", "weight_decay", "save_interval"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value >= 0, name, value, "finite and >= 0")
+        for name in ("dropout", "val_fraction", "label_smoothing", "momentum"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        _require(0 <= self.seed < 2**32, "seed", self.seed, "in [0, 2^32)")
+        if self.permute_pixels is not None:
+            _require(0 <= self.permute_pixels < 2**32, "permute_pixels", self.permute_pixels, "in [0, 2^32)")
+        if self.optim == "beta-lasso" and (self.momentum or self.weight_decay):
+            raise UsageError(
+                "beta-lasso has no momentum and no weight decay", hint="use --optim sgd for those"
+            )
+        if self.alpha is not None and self.fc_params is not None:
+            raise UsageError("alpha and fc_params both size the network; give one of them")
+        if self.init is not None:
+            for name in ("alpha", "fc_params", "kernel_size"):
+                if getattr(self, name) is not None:
+                    raise UsageError(f"{name} is part of the model in --init; it cannot be changed here")
+            if self.dropout:
+                raise UsageError("dropout is part of the model in --init; it cannot be changed here")
+        if self.refit and self.init is None:
+            raise UsageError("refit keeps the zeros of a trained model", hint="name that model with --init")
+
+    def _choices(self) -> list[tuple[str, tuple[str, ...]]]:
+        found = [
+            (entry.name, entry.metadata["choices"])
+            for entry in config_fields()
+            if "choices" in entry.metadata
+        ]
+        return [(name, choices) for name, choices in found if isinstance(choices, tuple)]
+
+    def image_hw(self) -> tuple[int, int] | None:
+        """The image size as (height, width), or None for the data set's own."""
+        if self.image_size is None:
+            return None
+        sides = str(self.image_size).lower().split("x")
+        if len(sides) > 2 or not all(side.isdecimal() and 1 <= int(side) <= 4096 for side in sides):
+            raise UsageError(f"image_size {self.image_size!r} is neither a side in pixels nor HxW")
+        return int(sides[0]), int(sides[-1])
+
+    def snapshot_epochs(self) -> tuple[int, ...]:
+        """The epochs after which a copy is kept, ascending; see `switch_times` for `log:N`."""
+        if self.snapshots is None:
+            return ()
+        if self.snapshots == "all":
+            return tuple(range(self.epochs + 1))
+        try:
+            if self.snapshots.startswith("log:"):
+                return switch_times(self.epochs, int(self.snapshots.removeprefix("log:")))
+            epochs = sorted({int(part) for part in str(self.snapshots).split(",")})
+        except ValueError:
+            raise UsageError(
+                f"snapshots {self.snapshots!r} is not a list of epochs",
+                hint="write '0,1,5', 'log:20' or 'all'",
+            ) from None
+        if epochs[0] < 0 or epochs[-1] > self.epochs:
+            raise UsageError(f"snapshots {self.snapshots!r}: the run has epochs 0 to {self.epochs}")
+        return tuple(epochs)
+
+
+def _require(holds: bool, name: str, value: Any, range_text: str) -> None:
+    if not holds:
+        raise UsageError(f"{name} must be {range_text}, got {value}")
+
+
+def config_fields() -> tuple[Field[Any], ...]:
+    """The fields of TrainConfig, in the order of the help."""
+    return fields(TrainConfig)
+
+
+def switch_times(epochs: int, count: int = 20) -> tuple[int, ...]:
+    """Epoch 0 and the distinct whole parts of `count` log-spaced epochs from 1 to `epochs`.
+
+    Ref:
+        d'Ascoli et al. 2019 (arXiv 1906.06766), section 4: the switch times t_w.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    if epochs < 1:
+        return (0,)
+    steps = [index / (count - 1) for index in range(count)] if count > 1 else [1.0]
+    # The small shift keeps exact powers (the last point) from falling below themselves by rounding.
+    return tuple(sorted({0} | {math.floor(epochs**step + 1e-9) for step in steps}))

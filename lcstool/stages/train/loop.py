@@ -1,0 +1,118 @@
+"""The training loop: one function an epoch, one a step; everything optional is a callback."""
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from lcstool.data.augment import build_augmentation
+from lcstool.data.dataset import Split
+from lcstool.errors import NonFiniteError
+from lcstool.evaluation import compute_loss
+from lcstool.models.local import SeededDropout
+from lcstool.optim import BetaLasso
+from lcstool.runtime import stream
+from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.setup import Setup
+from lcstool.stages.train.state import Position
+
+AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def learning_rate(config: TrainConfig, step: int, num_steps: int) -> float:
+    """The learning rate of step `step` of `num_steps`, counted from 0; cosine goes to 0 after the last."""
+    if config.schedule == "constant":
+        return config.lr
+    return config.lr * 0.5 * (1 + math.cos(math.pi * step / num_steps))
+
+
+class Loop:
+    """A run in motion.
+
+    Attributes:
+        setup: The parts.
+        position: Where the run is; advanced by `run_epoch`.
+        steps_per_epoch: Full batches in the training split (one smaller batch if there is no full one).
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        config = setup.config
+        self.setup = setup
+        self.position = Position.start(setup.device)
+        self.train: Split = setup.dataset.train.to(setup.device)
+        self.batch_size = min(config.batch_size, len(self.train))
+        self.steps_per_epoch = len(self.train) // self.batch_size
+        self.scaler = torch.amp.GradScaler(setup.device.type, enabled=config.precision == "fp16")
+        self.prepare = setup.preprocess.on(setup.device, setup.dataset.in_shape[1:])
+        self.augment = build_augmentation(config.augment)
+        self.dropouts = [m for m in setup.model.modules() if isinstance(m, SeededDropout) and m.p > 0]
+
+    @property
+    def num_steps(self) -> int:
+        return self.steps_per_epoch * self.setup.config.epochs
+
+    @property
+    def learning_rate(self) -> float:
+        done = self.position.epoch * self.steps_per_epoch + self.position.step
+        return learning_rate(self.setup.config, done, self.num_steps)
+
+    def run_epoch(self, on_step: Callable[[int], None]) -> None:
+        """Run the position's epoch from its step to its end; `on_step` is called after each step and may raise.
+
+        Raises:
+            NonFiniteError: at the step where the loss stops being finite (on a GPU, at the epoch's end).
+        """
+        position, config, device = self.position, self.setup.config, self.setup.device
+        order = torch.randperm(len(self.train), generator=stream(config.seed, "order", position.epoch)).to(
+            device
+        )
+        self.setup.model.train()
+        while position.step < self.steps_per_epoch:
+            start = position.step * self.batch_size
+            self._step(order[start : start + self.batch_size])
+            position.step += 1
+            if device.type == "cpu":
+                self.check_finite()
+            on_step(position.step)
+        self.check_finite()
+
+    def _step(self, indices: torch.Tensor) -> None:
+        config, position, optimizer = self.setup.config, self.position, self.setup.optimizer
+        here = (position.epoch, position.step)
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        for dropout in self.dropouts:
+            dropout.generator = stream(config.seed, "dropout", *here, device=self.setup.device)
+        batch = self.train.take(indices)
+        images = self.augment(batch.images, stream(config.seed, "augment", *here))
+
+        autocast = AUTOCAST[config.precision]
+        with torch.autocast(self.setup.device.type, dtype=autocast, enabled=autocast is not None):
+            logits = self.setup.model(self.prepare(images))
+        loss = compute_loss(config.loss, logits, batch.labels, config.label_smoothing)
+        optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if isinstance(optimizer, BetaLasso):
+            optimizer.last_change = None
+        self.scaler.step(optimizer)
+        self.scaler.update()
+
+        sums = position.sums
+        sums.loss = sums.loss + loss.detach().double() * len(indices)
+        sums.correct = sums.correct + (logits.argmax(dim=1) == batch.labels).sum()
+        sums.images += len(indices)
+        if isinstance(optimizer, BetaLasso) and optimizer.last_change is not None:
+            change = optimizer.last_change
+            sums.killed = sums.killed + change.killed
+            sums.regrown = sums.regrown + change.regrown
+            now = position.epoch * self.steps_per_epoch + position.step + 1
+            changed = change.killed + change.regrown > 0
+            position.mask_step = torch.where(changed, now, position.mask_step)
+
+    def check_finite(self) -> None:
+        if not math.isfinite(self.position.sums.loss.item()):
+            raise NonFiniteError(
+                f"the training loss is not finite in epoch {self.position.epoch + 1}, "
+                f"step {self.position.step} of {self.steps_per_epoch}",
+                hint=f"lower --lr (now {self.setup.config.lr:g})",
+            )

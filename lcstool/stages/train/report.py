@@ -1,0 +1,74 @@
+"""What a run says of itself: one record an epoch, and a summary for the checkpoint's history."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lcstool.evaluation import LOSS_UNITS, Score
+from lcstool.models.build import weight_layers
+from lcstool.stages.train.config import TrainConfig
+
+Record = dict[str, Any]
+
+
+def score_fields(split: str, score: Score, loss: str) -> Record:
+    """A score under the names that reports use: `test_loss_nats`, `test_accuracy_frac`."""
+    return {f"{split}_loss_{LOSS_UNITS[loss]}": score.loss, f"{split}_accuracy_frac": score.accuracy}
+
+
+@torch.no_grad()
+def densities(model: nn.Module) -> dict[str, float]:
+    """The fraction of non-zero weights of each layer with weights, in forward order."""
+    return {
+        name: torch.count_nonzero(layer.weight).item() / layer.weight.numel()
+        for name, layer in weight_layers(model).items()
+    }
+
+
+@torch.no_grad()
+def layer_table(model: nn.Module, config: TrainConfig) -> dict[str, Record]:
+    """Per layer: weights, non-zeros, density, and how large beta-LASSO's threshold is beside a row's weights.
+
+    Batch norm leaves the scale of a row free, while the threshold beta * lambda is absolute; their ratio says
+    how strongly a row is thresholded. It is the median over the rows that are not all zero, None if all are.
+    """
+    table: dict[str, Record] = {}
+    for name, layer in weight_layers(model).items():
+        weight = layer.weight
+        nonzeros = int(torch.count_nonzero(weight))
+        table[name] = {"weights": weight.numel(), "nonzeros": nonzeros, "density": nonzeros / weight.numel()}
+        if config.optim == "beta-lasso" and not config.refit:
+            lambda_ = config.lambda_conv if layer.is_conv_like else config.lambda_fc
+            rows = weight.flatten(1).double() if weight.ndim < 6 else weight.flatten(3).flatten(0, 2).double()
+            rms = rows.square().mean(dim=1).sqrt()
+            alive = rms[rms > 0]
+            ratio = config.beta * lambda_ / alive.median().item() if len(alive) else None
+            table[name]["threshold_over_row_rms"] = ratio
+    return table
+
+
+class MetricsFile:
+    """A JSONL file with one record an epoch; a resumed run cuts off what it is about to say again."""
+
+    def __init__(self, path: Path | None, first_epoch: int) -> None:
+        self.path = path
+        if path is None:
+            return
+        kept = []
+        if first_epoch > 1 and path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    record = json.loads(line)
+                except ValueError:  # the line a killed run was writing
+                    break
+                if record.get("epoch", first_epoch) < first_epoch:
+                    kept.append(line)
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def append(self, record: Record) -> None:
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record, allow_nan=False) + "\n")

@@ -1,0 +1,186 @@
+"""From a configuration to the parts of a run: data, model, optimizer, and what the checkpoint will say of them."""
+
+import fnmatch
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lcstool.checkpoint import Checkpoint, Header, open_checkpoint
+from lcstool.data import load_dataset
+from lcstool.data.dataset import ImageDataset
+from lcstool.data.preprocess import Preprocess
+from lcstool.errors import BadInputError, UsageError
+from lcstool.models import ARCHITECTURES, ModelSpec, build_model, load_model
+from lcstool.models.build import empty_model, layer_geometry, weight_layers
+from lcstool.models.sizing import parse_count, sized_by_fc_params
+from lcstool.optim import BetaLasso
+from lcstool.runtime import resolve_device, stream
+from lcstool.stages.train.config import TrainConfig
+
+DEFAULT_ARCH = "s-fc"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run's parts before its first step; the header holds what does not change during it."""
+
+    config: TrainConfig
+    device: torch.device
+    dataset: ImageDataset
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    preprocess: Preprocess
+    header: Header
+    inputs: dict[str, str]  # content digests by role
+
+
+def load_data(config: TrainConfig) -> ImageDataset:
+    """The data set with its subset and validation split, drawn from the seed."""
+    data_dir = Path(config.data_dir) if config.data_dir else None
+    dataset = load_dataset(config.dataset, config.image_hw(), data_dir)
+    if config.val_fraction:
+        dataset = dataset.with_validation(config.val_fraction, stream(config.seed, "validation"))
+    if config.train_size is not None:
+        dataset = dataset.with_train_size(config.train_size, stream(config.seed, "subset"))
+    if len(dataset.train) < 2:
+        raise BadInputError("batch normalisation needs at least 2 training images")
+    return dataset
+
+
+def resolve_spec(config: TrainConfig, dataset: ImageDataset) -> ModelSpec:
+    """The architecture that the configuration asks for on images of this data set."""
+    _, height, width = dataset.in_shape
+    arch = config.arch or DEFAULT_ARCH
+    spec = ModelSpec(
+        arch,
+        (height, width),
+        dataset.in_shape[0],
+        dataset.num_classes,
+        config.alpha or ARCHITECTURES[arch].alpha,
+        config.dropout,
+        config.kernel_size or 3,
+    )
+    return sized_by_fc_params(spec, parse_count(config.fc_params)) if config.fc_params else spec
+
+
+def prepare(config: TrainConfig, resumed: Checkpoint | None = None) -> Setup:
+    """Build everything a run needs.
+
+    Args:
+        config: The configuration.
+        resumed: The saved state to continue from; its model replaces a fresh or initial one.
+    """
+    device = resolve_device(config.device)
+    dataset = load_data(config)
+    inputs = {"dataset": dataset.digest}
+    history: tuple[dict[str, Any], ...] = ()
+    preprocess = Preprocess.of(dataset.train.images, config.normalize, config.permute_pixels)
+    if resumed is not None or config.init is not None:
+        source = resumed or open_checkpoint(config.init or "-")
+        header = source.require_kind("model")
+        model = load_model(source)
+        spec = ModelSpec.from_json(header.model or {}, source.where)
+        check_fits(spec, config, dataset, source.where)
+        if header.input is not None:
+            preprocess = Preprocess.from_json(header.input, source.where)
+        history = header.history
+        if resumed is None:
+            inputs["init"] = source.digest()
+    else:
+        spec = resolve_spec(config, dataset)
+        model = build_model(spec, stream(config.seed, "init"))
+    model.to(device)
+    freeze(model, config.freeze)
+    if config.refit:
+        keep_zeros(model)
+    geometry = layer_geometry(empty_model(spec), dataset.in_shape)
+    header = Header(
+        kind="model",
+        model=spec.to_json(),
+        input=preprocess.to_json() | {"classes": list(dataset.class_names)},
+        layers={name: entry.to_json() for name, entry in geometry.items()},
+        history=history,
+    )
+    optimizer = build_optimizer(config, model)
+    return Setup(config, device, dataset, model, optimizer, preprocess, header, inputs)
+
+
+def check_fits(spec: ModelSpec, config: TrainConfig, dataset: ImageDataset, where: str) -> None:
+    """BadInputError unless the file's network is the one asked for and takes this data set's images and classes."""
+    if config.arch not in (None, spec.arch):
+        raise BadInputError(f"{where} holds a {spec.arch}, not a {config.arch}", hint="leave --arch out")
+    found, expected = (spec.channels, *spec.image), dataset.in_shape
+    if found != expected:
+        raise BadInputError(
+            f"{where} takes images of shape {list(found)} (C, H, W), {dataset.name} has {list(expected)}",
+            hint=f"--image-size {spec.image[0]}x{spec.image[1]}",
+        )
+    if spec.classes != dataset.num_classes:
+        raise BadInputError(f"{where} has {spec.classes} classes, {dataset.name} has {dataset.num_classes}")
+
+
+def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:
+    """Stop training the parameters whose name, or a layer above them, matches a pattern; UsageError if none does."""
+    for pattern in patterns:
+        matched = False
+        for name, parameter in model.named_parameters():
+            parts = name.split(".")
+            if any(fnmatch.fnmatchcase(".".join(parts[:end]), pattern) for end in range(1, len(parts) + 1)):
+                parameter.requires_grad_(False)
+                matched = True
+        if not matched:
+            raise UsageError(
+                f"freeze {pattern!r} matches no layer; there are {', '.join(weight_layers(model))}"
+            )
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError("everything is frozen; nothing is left to train")
+
+
+def keep_zeros(model: nn.Module) -> None:
+    """Make the zeros of all weights permanent: their gradients are masked."""
+    for layer in weight_layers(model).values():
+        if layer.weight.requires_grad:
+            mask = layer.weight.detach() != 0
+
+            def masked(gradient: Tensor, mask: Tensor = mask) -> Tensor:
+                return gradient * mask
+
+            layer.weight.register_hook(masked)
+
+
+def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """SGD over everything, or beta-LASSO with its L1 term on weights alone, never on biases or batch norm."""
+    if config.optim == "sgd":
+        return torch.optim.SGD(
+            [parameter for parameter in model.parameters() if parameter.requires_grad],
+            lr=config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+    layers = weight_layers(model).values()
+    conv = [layer.weight for layer in layers if layer.is_conv_like]
+    fc = [layer.weight for layer in layers if not layer.is_conv_like]
+    penalised = {id(weight) for weight in conv + fc}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in penalised]
+    lambdas = (0.0, 0.0) if config.refit else (config.lambda_conv, config.lambda_fc)
+    groups = [
+        {"params": [p for p in params if p.requires_grad], "lambda_": lambda_}
+        for params, lambda_ in ((conv, lambdas[0]), (fc, lambdas[1]), (rest, 0.0))
+    ]
+    return BetaLasso(
+        [group for group in groups if group["params"]], lr=config.lr, beta=config.beta, track_support=True
+    )
+
+
+def portable_config(config: TrainConfig, device: torch.device) -> dict[str, Any]:
+    """The configuration as a history entry keeps it: no folders, no machine, nothing that cannot change a number."""
+    init = "standard input" if config.init == "-" else Path(config.init).name if config.init else None
+    source, colon, path = config.dataset.partition(":")
+    kept = replace(config, dataset=source + colon + Path(path).name if colon else source, init=init)
+    fields = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(kept).items()}
+    for name in ("data_dir", "save_interval", "seed", "snapshots"):
+        del fields[name]
+    return fields | {"device": device.type}

@@ -1,0 +1,249 @@
+"""The train stage: from a configuration to a model file."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
+from lcstool.errors import BadInputError, InterruptedRunError, NonFiniteError
+from lcstool.evaluation import Score, evaluate
+from lcstool.runtime import memory_errors, versions
+from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.loop import AUTOCAST, Loop
+from lcstool.stages.train.report import MetricsFile, Record, densities, layer_table, score_fields
+from lcstool.stages.train.setup import Setup, portable_config, prepare
+from lcstool.stages.train.state import SavedState, Sums, capture, check_same_run, restore, save
+
+
+@dataclass(frozen=True)
+class TrainOutputs:
+    """Where a run writes.
+
+    Attributes:
+        out: The model, or `-` for standard output.
+        partial: The state of an unfinished run; removed when the run ends.
+        metrics: JSONL, one record an epoch; None for no such file.
+        snapshot: A pattern with `{epoch}` in it; None refuses snapshots.
+    """
+
+    out: str
+    partial: Path
+    metrics: Path | None = None
+    snapshot: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run: the header that was written, the epochs' records, and the files made."""
+
+    header: Header
+    epochs: tuple[Record, ...]
+    metrics: Record
+    files: tuple[str, ...]
+
+
+class Progress(Protocol):
+    """What a run tells whoever watches it."""
+
+    def on_start(self, setup: Setup, num_steps: int, done_steps: int) -> None: ...
+    def on_step(self, done_steps: int) -> None: ...
+    def on_epoch(self, record: Record) -> None: ...
+
+
+class Silent:
+    """A watcher that shows nothing."""
+
+    def on_start(self, setup: Setup, num_steps: int, done_steps: int) -> None: ...
+    def on_step(self, done_steps: int) -> None: ...
+    def on_epoch(self, record: Record) -> None: ...
+
+
+def train(
+    config: TrainConfig,
+    outputs: TrainOutputs,
+    resume: bool = False,
+    progress: Progress | None = None,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> TrainResult:
+    """Train a network and write it.
+
+    Args:
+        config: What to train, on what, and how.
+        outputs: Where to write.
+        resume: Continue from `outputs.partial` where it exists; the final weights are those of an
+            uninterrupted run, bit for bit on the CPU.
+        progress: Told of the start, each step and each epoch.
+        stop_requested: Asked after every step; once it says yes, the state is saved and the run ends.
+
+    Raises:
+        InterruptedRunError: stopped; the state is in `outputs.partial`.
+        NonFiniteError: the loss or a weight is not finite; the last good epoch is in `outputs.partial`.
+        LcsError: for everything else a user can mend.
+    """
+    with memory_errors():
+        return _Run(config, outputs, resume, progress or Silent(), stop_requested).run()
+
+
+class _Run:
+    def __init__(
+        self,
+        config: TrainConfig,
+        outputs: TrainOutputs,
+        resume: bool,
+        progress: Progress,
+        stop_requested: Callable[[], bool],
+    ) -> None:
+        self.config, self.outputs, self.progress, self.stop_requested = (
+            config,
+            outputs,
+            progress,
+            stop_requested,
+        )
+        resumed = None
+        if resume and outputs.partial.exists():
+            resumed = open_checkpoint(outputs.partial)
+            check_same_run(resumed, config)
+        self.setup = prepare(config, resumed)
+        self.loop = Loop(self.setup)
+        if resumed is not None:
+            self.loop.position = restore(self.setup, resumed, self.loop.scaler)
+        self.resumed = resumed is not None
+        self.files: list[str] = []
+        self.last_save = time.monotonic()
+        self.evaluated: Record = {}
+
+    def run(self) -> TrainResult:
+        position = self.loop.position
+        metrics = MetricsFile(self.outputs.metrics, position.epoch + 1)
+        per_epoch = self.loop.steps_per_epoch
+        self.progress.on_start(self.setup, self.loop.num_steps, position.epoch * per_epoch + position.step)
+        if not self.resumed:
+            self._snapshot(0)
+        records = []
+        while position.epoch < self.config.epochs:
+            records.append(self._epoch())
+            metrics.append(records[-1])
+            self.progress.on_epoch(records[-1])
+            self._snapshot(position.epoch)
+        header = self._finish()
+        return TrainResult(header, tuple(records), header.history[-1]["metrics"], tuple(self.files))
+
+    def _epoch(self) -> Record:
+        """Run one epoch (or the rest of one) and move the position to the next."""
+        loop, position = self.loop, self.loop.position
+        last_good = capture(self.setup, position, loop.scaler)
+        begin, images_before = time.perf_counter(), position.sums.images
+        last_lr = self.config.lr
+        try:
+            loop.run_epoch(self._on_step)
+            self._check_weights()
+        except NonFiniteError as error:
+            save(self.outputs.partial, self.setup, last_good)
+            raise NonFiniteError(
+                f"{error.message}; the last good state (after epoch {position.epoch}) is in {self.outputs.partial}",
+                hint=error.hint,
+            ) from None
+        elapsed = time.perf_counter() - begin
+        images_per_s = (position.sums.images - images_before) / elapsed
+        position.step -= 1  # the learning rate of the step just made
+        last_lr = loop.learning_rate
+        record = {"epoch": position.epoch + 1, "lr": last_lr} | self._epoch_fields(position.sums)
+        record |= {"elapsed_s": elapsed, "images_per_s": images_per_s}
+        position.epoch, position.step, position.sums = position.epoch + 1, 0, Sums.zero(self.setup.device)
+        return record
+
+    def _on_step(self, step: int) -> None:
+        position = self.loop.position
+        self.progress.on_step(position.epoch * self.loop.steps_per_epoch + step)
+        if self.stop_requested():
+            save(self.outputs.partial, self.setup, capture(self.setup, position, self.loop.scaler))
+            raise InterruptedRunError(
+                f"interrupted in epoch {position.epoch + 1}; the state is in {self.outputs.partial}",
+                hint="the same command with --resume goes on from there",
+            )
+        if self.outputs.out != "-" and time.monotonic() - self.last_save > self.config.save_interval:
+            save(self.outputs.partial, self.setup, capture(self.setup, position, self.loop.scaler))
+            self.last_save = time.monotonic()
+
+    def _epoch_fields(self, sums: Sums) -> Record:
+        model, position = self.setup.model, self.loop.position
+        score = Score(sums.loss.item() / sums.images, sums.correct.item() / sums.images)
+        fields = score_fields("train", score, self.config.loss)
+        for name in ("val", "test"):
+            split = self.setup.dataset.validation if name == "val" else self.setup.dataset.test
+            if split is not None:
+                self.evaluated |= self._score(name, split)
+        fields |= self.evaluated
+        fields["density"] = densities(model)
+        if self.config.optim == "beta-lasso" and not self.config.refit:
+            fields["killed"], fields["regrown"] = int(sums.killed), int(sums.regrown)
+            fields["mask_unchanged_since_step"] = int(position.mask_step)
+        return fields
+
+    def _score(self, name: str, split: Any) -> Record:
+        score = evaluate(
+            self.setup.model,
+            split.to(self.setup.device),
+            self.loop.prepare,
+            self.config.loss,
+            autocast=AUTOCAST[self.config.precision],
+        )
+        return score_fields(name, score, self.config.loss)
+
+    def _check_weights(self) -> None:
+        for name, parameter in self.setup.model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise NonFiniteError(
+                    f"weight {name!r} is not finite after epoch {self.loop.position.epoch + 1}",
+                    hint=f"lower --lr (now {self.config.lr:g})",
+                )
+
+    def _snapshot(self, epoch: int) -> None:
+        if epoch not in self.config.snapshot_epochs():
+            return
+        if self.outputs.snapshot is None:
+            raise BadInputError("snapshots need an output file, whose name theirs are derived from")
+        name = self.outputs.snapshot.format(epoch=f"{epoch:0{len(str(self.config.epochs))}d}")
+        write_checkpoint(name, self._header(epoch, dict(self.evaluated)), self.setup.model.state_dict())
+        self.files.append(name)
+
+    def _header(self, epochs: int, metrics: Record) -> Header:
+        """The header of a model after `epochs` epochs; clocks stay out of it, so that equal runs give equal bytes."""
+        entry = {
+            "stage": "train",
+            "config": portable_config(self.config, self.setup.device),
+            "epochs_done": epochs,
+            "seed": self.config.seed,
+            "versions": versions(),
+            "inputs": dict(self.setup.inputs),
+            "metrics": metrics,
+        }
+        return replace(self.setup.header, history=(*self.setup.header.history, entry))
+
+    def _finish(self) -> Header:
+        """Score the final network on clean images and write it; only then is the saved state removed."""
+        metrics: Record = {}
+        splits = {
+            "train": self.loop.train,
+            "val": self.setup.dataset.validation,
+            "test": self.setup.dataset.test,
+        }
+        for name, split in splits.items():
+            if split is not None:
+                metrics |= self._score(name, split)
+        metrics["layers"] = layer_table(self.setup.model, self.config)
+        if self.config.optim == "beta-lasso" and not self.config.refit:
+            metrics["mask_unchanged_since_step"] = int(self.loop.position.mask_step)
+            metrics["steps"] = self.loop.num_steps
+        header = self._header(self.config.epochs, metrics)
+        write_checkpoint(self.outputs.out, header, self.setup.model.state_dict())
+        self.files.append(self.outputs.out)
+        self.outputs.partial.unlink(missing_ok=True)
+        return header
+
+
+__all__ = ["Progress", "SavedState", "TrainOutputs", "TrainResult", "train"]

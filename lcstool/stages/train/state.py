@@ -1,0 +1,140 @@
+"""The position of a run, and how it is saved and taken up again bit for bit.
+
+An unfinished run is an ordinary model file with more in it: the header's `state` holds the position, tensors
+named `state/...` the optimizer's memory.
+"""
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lcstool.checkpoint import Checkpoint, write_checkpoint
+from lcstool.errors import BadInputError, UsageError
+from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.setup import Setup
+
+_MAY_DIFFER = ("data_dir", "device", "save_interval")
+
+
+@dataclass
+class Sums:
+    """What an epoch adds up on the device; read once at its end."""
+
+    loss: Tensor
+    correct: Tensor
+    images: int
+    killed: Tensor
+    regrown: Tensor
+
+    @staticmethod
+    def zero(device: torch.device) -> "Sums":
+        integer = torch.zeros((), dtype=torch.int64, device=device)
+        real = torch.zeros((), dtype=torch.float64, device=device)
+        return Sums(real, integer, 0, integer.clone(), integer.clone())
+
+
+@dataclass
+class Position:
+    """Where a run is: `step` steps into epoch `epoch`, both counted from 0.
+
+    Attributes:
+        mask_step: The last step, counted from 1 over the run, that changed which weights are zero, or 0.
+    """
+
+    epoch: int
+    step: int
+    sums: Sums
+    mask_step: Tensor
+
+    @staticmethod
+    def start(device: torch.device) -> "Position":
+        return Position(0, 0, Sums.zero(device), torch.zeros((), dtype=torch.int64, device=device))
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """A copy of everything that a run's future depends on."""
+
+    model: dict[str, Tensor]
+    memory: dict[str, Tensor] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+def capture(setup: Setup, position: Position, scaler: torch.amp.GradScaler) -> SavedState:
+    """Copy the run's state; the copy stays on the device."""
+    names = {id(parameter): name for name, parameter in setup.model.named_parameters()}
+    memory = {
+        f"state/momentum/{names[id(parameter)]}": entry["momentum_buffer"].clone()
+        for parameter, entry in setup.optimizer.state.items()
+        if entry.get("momentum_buffer") is not None
+    }
+    sums = position.sums
+    state = {
+        "config": asdict(setup.config),
+        "inputs": setup.inputs,
+        "epoch": position.epoch,
+        "step": position.step,
+        "mask_step": int(position.mask_step),
+        "loss": float(sums.loss),
+        "images": sums.images,
+        "scaler": scaler.state_dict(),
+    } | {name: int(getattr(sums, name)) for name in ("correct", "killed", "regrown")}
+    return SavedState({name: t.clone() for name, t in setup.model.state_dict().items()}, memory, state)
+
+
+def save(path: Path, setup: Setup, saved: SavedState) -> None:
+    """Write the state under `path`, atomically."""
+    write_checkpoint(path, replace(setup.header, state=saved.state), saved.model | saved.memory)
+
+
+def check_same_run(checkpoint: Checkpoint, config: TrainConfig) -> None:
+    """UsageError naming the first setting in which the saved run and the asked-for one differ."""
+    header = checkpoint.require_kind("model")
+    if header.state is None:
+        raise BadInputError(
+            f"{checkpoint.where} is a finished model, not an interrupted run", hint="leave --resume out"
+        )
+    saved = header.state.get("config")
+    if not isinstance(saved, dict):
+        raise BadInputError(f"{checkpoint.where} does not say of which run it is the state")
+    for entry in fields(config):
+        asked, found = getattr(config, entry.name), saved.get(entry.name, entry.default)
+        asked = list(asked) if isinstance(asked, tuple) else asked
+        found = list(found) if isinstance(found, tuple) else found
+        if entry.name not in _MAY_DIFFER and asked != found:
+            raise UsageError(
+                f"--resume: {checkpoint.where} was run with {entry.name} {found!r}, this command says {asked!r}",
+                hint="repeat the first command, or delete that file",
+            )
+
+
+def restore(setup: Setup, checkpoint: Checkpoint, scaler: torch.amp.GradScaler) -> Position:
+    """Put the optimizer's memory and the position back; the model was loaded with the setup."""
+    header = checkpoint.require_kind("model")
+    state = header.state or {}
+    if state.get("inputs", {}).get("dataset") != setup.inputs["dataset"]:
+        raise BadInputError(f"{checkpoint.where} was trained on other data (its digest differs)")
+    setup.inputs.update(state["inputs"])
+    for name, parameter in setup.model.named_parameters():
+        if f"state/momentum/{name}" in checkpoint.tensors:
+            buffer = checkpoint[f"state/momentum/{name}"].to(setup.device)
+            setup.optimizer.state[parameter]["momentum_buffer"] = buffer
+    try:
+        if state["scaler"]:
+            scaler.load_state_dict(state["scaler"])
+        start = Position.start(setup.device)
+        sums = Sums(
+            start.sums.loss + float(state["loss"]),
+            start.sums.correct + int(state["correct"]),
+            int(state["images"]),
+            start.sums.killed + int(state["killed"]),
+            start.sums.regrown + int(state["regrown"]),
+        )
+        return Position(
+            int(state["epoch"]), int(state["step"]), sums, start.mask_step + int(state["mask_step"])
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInputError(f"{checkpoint.where}: the saved state is not usable: {error!r}") from None
