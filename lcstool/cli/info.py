@@ -1,0 +1,120 @@
+"""`lcstool info`: what a file holds; `--archs`: how the architectures scale."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lcstool.cli import app
+from lcstool.cli.console import new_table, percent, print_json, stdout
+from lcstool.errors import UsageError
+
+if TYPE_CHECKING:
+    from lcstool.stages.info import FileInfo
+
+EPILOG = "Example:  lcstool info net.safetensors --json | jq .history      lcstool info --archs --alpha 15 --alpha 150"
+
+
+@app.command(epilog=EPILOG)
+def info(
+    file: Annotated[str | None, typer.Argument(help="A safetensors file, '-' for stdin.", show_default=False)] = None,
+    archs: Annotated[bool, typer.Option("--archs", help="Print the parameter counts of all architectures.")] = False,
+    alpha: Annotated[
+        list[int] | None,
+        typer.Option("--alpha", min=1, help="With --archs: base channels \\[default: the papers']; may be repeated.",
+                     show_default=False),
+    ] = None,
+    image_size: Annotated[
+        list[int] | None,
+        typer.Option("--image-size", min=1, help="With --archs: sides in pixels \\[default: 32]; may be repeated.",
+                     show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:  # fmt: skip
+    """Show what a file holds: kind, architecture, history, tensors and their densities."""
+    if archs == (file is not None):
+        raise UsageError("give a file to describe, or --archs", hint="lcstool info net.safetensors")
+    if archs:
+        _show_archs(alpha, image_size or [32], as_json)
+        return
+    assert file is not None
+    from lcstool.checkpoint import open_checkpoint
+    from lcstool.stages.info import describe
+
+    found = describe(open_checkpoint(file))
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _show_file(found)
+
+
+def _show_archs(alphas: list[int] | None, images: list[int], as_json: bool) -> None:
+    from lcstool.stages.info import scaling_table
+
+    rows = scaling_table(alphas, images)
+    if as_json:
+        print_json([asdict(row) for row in rows])
+        return
+    table = new_table(
+        "Parameters (3 channels, 10 classes, batch norm not counted)",
+        "architecture", "alpha", "image", "parameters", "FC-equivalent",
+    )  # fmt: skip
+    for row in rows:
+        fc = "-" if row.fc_equivalent is None else f"{row.fc_equivalent:,}"
+        table.add_row(row.arch, str(row.alpha), f"{row.image}x{row.image}", f"{row.num_parameters:,}", fc)
+    stdout().print(table)
+    stdout().print(
+        "[dim]d-local: Neyshabur 2020, Table 3, prints 3.42 M at alpha 15; its terms, summed rightly, give this.[/]"
+    )
+
+
+def _show_file(found: "FileInfo") -> None:
+    from rich.markup import escape
+
+    from lcstool.stages.info import unfinished
+
+    header, out = found.header, stdout()
+    out.print(f"[bold]{escape(found.where)}[/]")
+    if header is None:
+        out.print("kind     not written by lcstool (a plain safetensors file)")
+    else:
+        out.print(f"kind     {escape(header.kind)}")
+        if header.model:
+            args = ", ".join(f"{name} {value}" for name, value in header.model.get("args", {}).items())
+            out.print(escape(f"model    {header.model.get('arch')} ({args})"))
+        if header.input:
+            size = header.input.get("classes") or []
+            out.print(escape(f"input    normalised by mean {header.input.get('mean')}, std {header.input.get('std')}; "
+                             f"{len(size)} classes"))  # fmt: skip
+        position = unfinished(header)
+        if position:
+            out.print(
+                f"[yellow]unfinished: epoch {position['epoch']}, step {position['step']}; go on with --resume[/]"
+            )
+        for number, entry in enumerate(header.history, start=1):
+            out.print(escape(f"stage {number}  {_one_line(entry)}"))
+    out.print(f"content  {found.digest}")
+    table = new_table("", "tensor", "dtype", "shape", "elements", "non-zeros", "density")
+    for tensor in found.tensors:
+        table.add_row(
+            escape(tensor.name), tensor.dtype, " x ".join(map(str, tensor.shape)) or "scalar",
+            f"{tensor.num_elements:,}", f"{tensor.nonzeros:,}", percent(tensor.density),
+        )  # fmt: skip
+    out.print(table)
+
+
+def _one_line(entry: dict[str, object]) -> str:
+    """A history entry in one line: the stage and its accuracies."""
+    metrics = entry.get("metrics")
+    parts = [str(entry["stage"])]
+    config = entry.get("config")
+    if isinstance(config, dict):
+        parts += [f"{name} {config[name]}" for name in ("dataset", "optim", "epochs") if name in config]
+    parts.append(f"seed {entry.get('seed')}")
+    if isinstance(metrics, dict):
+        parts += [
+            f"{n.removesuffix('_frac')} {percent(v)}"
+            for n, v in metrics.items()
+            if n.endswith("accuracy_frac")
+        ]
+    return ", ".join(parts)

@@ -1,0 +1,200 @@
+"""Command-line options made from a stage's config dataclass, so that flags, YAML keys and defaults are one list.
+
+A field's metadata holds its help, its panel, and its choices; `configured` turns the fields into Typer
+options and hands the command a resolved config: defaults, then the YAML file, then the flags.
+"""
+
+import functools
+import inspect
+import reprlib
+import types
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import typer
+
+from lcstool.data import dataset_names
+from lcstool.errors import UsageError
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="YAML file with the same fields as the flags; flags win.", rich_help_panel="Config"
+    ),
+]
+PrintConfig = Annotated[
+    bool,
+    typer.Option(
+        "--print-config", help="Print the YAML that reproduces this run, and stop.", rich_help_panel="Config"
+    ),
+]
+
+
+def configured(config_class: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a command that takes `config`: its options are the config's fields and the command's own."""
+
+    def decorate(body: Callable[..., None]) -> Callable[..., None]:
+        own = {
+            name: parameter for name, parameter in inspect.signature(body, eval_str=True).parameters.items()
+            if name != "config"
+        }  # fmt: skip
+        options = _options(config_class)
+
+        @functools.wraps(body)
+        def command(**arguments: Any) -> None:
+            given = {name: arguments[name] for name in options if arguments[name] is not None}
+            config = resolve(config_class, arguments["config"], given)
+            if arguments["print_config"]:
+                typer.echo(to_yaml(config), nl=False)
+                return
+            body(config=config, **{name: arguments[name] for name in own})
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        extra = {
+            "config": inspect.Parameter("config", keyword, default=None, annotation=ConfigFile),
+            "print_config": inspect.Parameter("print_config", keyword, default=False, annotation=PrintConfig),
+        }
+        parameters = {name: p.replace(kind=keyword) for name, p in (own | options | extra).items()}
+        command.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+        command.__annotations__ = {name: p.annotation for name, p in parameters.items()}
+        return command
+
+    return decorate
+
+
+def _options(config_class: type[Any]) -> dict[str, inspect.Parameter]:
+    hints = get_type_hints(config_class)
+    options = {}
+    for entry in fields(config_class):
+        flag = "--" + entry.name.replace("_", "-")
+        base = _without_none(hints[entry.name])
+        if base is bool:
+            flag += f"/--no-{flag.removeprefix('--')}"
+        choices = entry.metadata.get("choices", ())
+        if choices == "datasets":
+            choices = tuple(dataset_names())
+        help_text = entry.metadata["help"]
+        if choices:
+            help_text += f" One of {', '.join(choices)}."
+        if entry.default not in (None, False, (), MISSING):
+            help_text += f" [default: {_short(entry.default)}]"
+        declared = list[str] if get_origin(base) is tuple else base
+        option = typer.Option(
+            flag,
+            help=help_text.replace("[", r"\["),
+            rich_help_panel=entry.metadata["panel"],
+            show_default=False,
+            autocompletion=_completer(choices) if choices else None,
+            metavar=_metavar(base),
+        )
+        options[entry.name] = inspect.Parameter(
+            entry.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[declared | None, option],
+        )
+    return options
+
+
+def _metavar(base: Any) -> str | None:
+    return {int: "N", float: "X", str: "TEXT", bool: None}.get(base, "TEXT")
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _completer(choices: tuple[str, ...]) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return [choice.removesuffix("PATH") for choice in choices if choice.startswith(incomplete)]
+
+    return complete
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) in (Union, types.UnionType):
+        (base,) = (member for member in get_args(hint) if member is not type(None))
+        return base
+    return hint
+
+
+def resolve(config_class: type[Any], file: Path | None, flags: dict[str, Any]) -> Any:
+    """Defaults, overridden by the YAML file, overridden by the flags.
+
+    Raises:
+        UsageError: naming the unknown key, or the field whose value does not fit.
+    """
+    hints = get_type_hints(config_class)
+    values: dict[str, Any] = {}
+    if file is not None:
+        known = {entry.name for entry in fields(config_class)}
+        for key, value in _read_yaml(file).items():
+            name = str(key).replace("-", "_")
+            if name not in known:
+                raise UsageError(
+                    f"{file}: unknown key {reprlib.repr(key)}", hint=f"known: {', '.join(sorted(known))}"
+                )
+            values[name] = _convert(value, hints[name], name, f"{file}: ")
+    for name, value in flags.items():
+        values[name] = _convert(value, hints[name], name, "")
+    return config_class(**values)
+
+
+def _read_yaml(file: Path) -> dict[Any, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror or error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"{file} is not valid YAML: {' '.join(str(error).split())[:160]}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(f"{file} should map field names to values, found a {type(content).__name__}")
+    return content
+
+
+def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
+    """The value as its field's type; YAML's integers serve as floats, and its 1e-3, a string there, as a number."""
+    base = _without_none(hint)
+    if value is None and base is not hint:
+        return None
+    wrong = UsageError(f"{where}{name} should be {_kind(base)}, got {reprlib.repr(value)}")
+    if get_origin(base) is tuple:
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+            raise wrong
+        return tuple(items)
+    if base is bool:
+        if not isinstance(value, bool):
+            raise wrong
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise wrong
+    if base is str:
+        return str(value)
+    if base is int and isinstance(value, float):
+        raise wrong
+    try:
+        return base(value)
+    except (ValueError, OverflowError):
+        raise wrong from None
+
+
+def _kind(base: Any) -> str:
+    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(
+        base, "a list of names"
+    )
+
+
+def to_yaml(config: Any) -> str:
+    """The config as YAML that `--config` reads back to the same config."""
+    import yaml
+
+    values = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(config).items()}
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return text

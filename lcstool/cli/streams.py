@@ -1,0 +1,56 @@
+"""Signals and output names: how a command ends when it is interrupted, and what its files are called."""
+
+import signal
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lcstool.errors import InterruptedRunError, OutputError
+
+SUFFIX = ".safetensors"
+
+
+def install_signal_handlers() -> None:
+    """SIGINT and SIGTERM raise InterruptedRunError; a closed pipe ends the process quietly, as it does cat."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def _interrupt(_number: int, _frame: types.FrameType | None) -> None:
+    raise InterruptedRunError("interrupted")
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Within the block, the first SIGINT or SIGTERM only makes the yielded function say yes; the second raises."""
+    stop = False
+
+    def request(number: int, frame: types.FrameType | None) -> None:
+        nonlocal stop
+        if stop:
+            _interrupt(number, frame)
+        stop = True
+
+    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def derived_name(stem: str, overwrite: bool = False) -> str:
+    """`stem.safetensors` in the working folder; an existing file of that name is never overwritten."""
+    path = Path(stem + SUFFIX)
+    if path.exists() and not overwrite:
+        raise OutputError(
+            f"{path} exists", hint=f"name the output with -o (which overwrites), or remove {path}"
+        )
+    return str(path)
+
+
+def stem_of(path: str) -> str:
+    return path.removesuffix(SUFFIX)
