@@ -3,11 +3,13 @@
 from lcstool.checkpoint.header import FORMAT_VERSION, Header, canonical_json
 from lcstool.checkpoint.layout import TensorInfo
 from lcstool.checkpoint.reader import Checkpoint, open_checkpoint, tensor_bytes
-from lcstool.checkpoint.writer import StreamedTensor, check_writable, replaced_file, write_checkpoint
+from lcstool.checkpoint.sparse import CsrTensor, StreamedTensor
+from lcstool.checkpoint.writer import check_writable, replaced_file, write_checkpoint
 
 __all__ = [
     "FORMAT_VERSION",
     "Checkpoint",
+    "CsrTensor",
     "Header",
     "StreamedTensor",
     "TensorInfo",

@@ -8,6 +8,7 @@ hosts, users or folders, so that equal runs give equal bytes.
 - model: the architecture spec {"arch": name, "args": {...}}: enough to rebuild the module.
 - input: how images become the network's input: size, normalisation, pixel permutation, classes.
 - layers: for each layer with a convolution's geometry, that geometry (also where the layer is dense).
+- storage: for each weight that is stored compressed, the layout and the weight's shape.
 - history: one entry a stage, oldest first: stage, config, seed, versions, inputs (content digests), metrics.
 - state: of an unfinished run only: what is needed to resume it.
 """
@@ -39,6 +40,7 @@ class Header:
     model: Json | None = None
     input: Json | None = None
     layers: Json = field(default_factory=dict)
+    storage: Json = field(default_factory=dict)
     history: tuple[Json, ...] = ()
     state: Json | None = None
 
@@ -48,8 +50,9 @@ class Header:
         for name in ("model", "input", "state"):
             if getattr(self, name) is not None:
                 fields[name] = getattr(self, name)
-        if self.layers:
-            fields["layers"] = self.layers
+        for name in ("layers", "storage"):
+            if getattr(self, name):
+                fields[name] = getattr(self, name)
         return {METADATA_KEY: canonical_json(fields)}
 
     @staticmethod
@@ -67,7 +70,7 @@ class Header:
                 hint="install a newer lcstool",
             )
         kinds: dict[str, type] = {
-            "kind": str, "model": dict, "input": dict, "layers": dict, "history": list, "state": dict,
+            "kind": str, "model": dict, "input": dict, "layers": dict, "storage": dict, "history": list, "state": dict,
         }  # fmt: skip
         for name, value in fields.items():
             if name not in kinds:

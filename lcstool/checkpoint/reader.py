@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lcstool.checkpoint.header import Header
 from lcstool.checkpoint.layout import DTYPE_NAMES, TensorInfo, header_length, parse_header
+from lcstool.checkpoint.sparse import PARTS, check_csr, dense_rows, storage_entries
 from lcstool.errors import BadInputError, UsageError
 
 _BLOCK_BYTES = 1 << 24
@@ -25,7 +26,7 @@ class Checkpoint:
     Attributes:
         where: The file's name for messages (`standard input` for a pipe).
         header: lcstool's description, or None for a file written by something else.
-        tensors: Name to dtype, shape and offsets.
+        tensors: Name to dtype and shape of every tensor, those stored compressed among them.
     """
 
     def __init__(self, path: Path, where: str) -> None:
@@ -36,14 +37,22 @@ class Checkpoint:
             size = os.fstat(file.fileno()).st_size
         if len(raw) < length:
             raise BadInputError(f"{where} is truncated: its header has {length} bytes, {len(raw)} are there")
-        self.tensors: dict[str, TensorInfo]
-        self.tensors, metadata, data_bytes = parse_header(raw, where)
+        self._stored, metadata, data_bytes = parse_header(raw, where)
         if size != 8 + length + data_bytes:
             raise BadInputError(
                 f"{where} is {'truncated' if size < 8 + length + data_bytes else 'too long'}: "
                 f"expected {8 + length + data_bytes} bytes, found {size}"
             )
         self.header = Header.from_metadata(metadata, where)
+        self._compressed = storage_entries(self.header.storage if self.header else {}, self._stored, where)
+        self.tensors: dict[str, TensorInfo] = dict(self._stored)
+        for name, shape in self._compressed.items():
+            for part in PARTS:
+                del self.tensors[f"{name}/{part}"]
+            values = self._stored[f"{name}/values"]
+            self.tensors[name] = TensorInfo(
+                values.dtype, shape, 0, values.dtype.itemsize * torch.Size(shape).numel()
+            )
         try:
             self._file: Any = safe_open(path, framework="pt")
         except Exception as error:  # the library's own reading of the same header
@@ -54,7 +63,19 @@ class Checkpoint:
         if name not in self.tensors:
             known = ", ".join(sorted(self.tensors)[:8])
             raise BadInputError(f"{self.where} has no tensor {name!r}; it has {known or 'none'}")
+        if name in self._compressed:
+            return next(iter(self._dense_rows(name, max(1, self.tensors[name].shape[0]))))
         return self._file.get_tensor(name)  # type: ignore[no-any-return]
+
+    def is_compressed(self, name: str) -> bool:
+        """Whether this tensor is stored as csr."""
+        return name in self._compressed
+
+    def _dense_rows(self, name: str, rows_per_block: int) -> Iterator[Tensor]:
+        crow = self._file.get_tensor(f"{name}/crow")
+        check_csr(crow, self._stored[f"{name}/values"].num_elements, name, self.where)
+        col, values = (self._file.get_slice(f"{name}/{part}") for part in ("col", "values"))
+        return dense_rows(crow, col, values, self._compressed[name], rows_per_block, name, self.where)
 
     def rows(self, name: str, block_bytes: int = _BLOCK_BYTES) -> Iterator[Tensor]:
         """The tensor in blocks of leading rows of about `block_bytes`, for tensors larger than memory."""
@@ -63,6 +84,9 @@ class Checkpoint:
             yield self[name]
             return
         step = max(1, block_bytes * info.shape[0] // info.num_bytes)
+        if name in self._compressed:
+            yield from self._dense_rows(name, step)
+            return
         view = self._file.get_slice(name)
         for start in range(0, info.shape[0], step):
             yield view[start : min(start + step, info.shape[0])]

@@ -3,9 +3,9 @@
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -15,19 +15,13 @@ from torch import Tensor
 from lcstool.checkpoint.header import Header
 from lcstool.checkpoint.layout import lay_out
 from lcstool.checkpoint.reader import tensor_bytes
+from lcstool.checkpoint.sparse import CsrTensor, StreamedTensor
 from lcstool.errors import OutputError, UsageError
 
 
-@dataclass(frozen=True)
-class StreamedTensor:
-    """A tensor that is made while it is written: its blocks of leading rows, concatenated, are the tensor."""
-
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    blocks: Callable[[], Iterable[Tensor]]
-
-
-def write_checkpoint(out: str | Path, header: Header, tensors: Mapping[str, Tensor | StreamedTensor]) -> None:
+def write_checkpoint(
+    out: str | Path, header: Header, tensors: Mapping[str, Tensor | StreamedTensor | CsrTensor]
+) -> None:
     """Write a checkpoint to a path, or to standard output for `-`.
 
     A regular file is written beside its target, synced and renamed over it, so that the name asked for never
@@ -37,12 +31,20 @@ def write_checkpoint(out: str | Path, header: Header, tensors: Mapping[str, Tens
         OutputError: if the file cannot be written; an older file of that name is left as it was.
         UsageError: if standard output is a terminal.
     """
-    shapes = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
-    prefix, order = lay_out(shapes, header.to_metadata())
+    stored: dict[str, Tensor | StreamedTensor] = {}
+    storage = {}
+    for name, tensor in tensors.items():
+        if isinstance(tensor, CsrTensor):
+            stored |= {f"{name}/{part}": value for part, value in tensor.stored().items()}
+            storage[name] = {"layout": "csr", "shape": list(tensor.shape)}
+        else:
+            stored[name] = tensor
+    shapes = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in stored.items()}
+    prefix, order = lay_out(shapes, replace(header, storage=storage).to_metadata())
     with _binary_output(out) as file:
         file.write(prefix)
         for name in order:
-            tensor = tensors[name]
+            tensor = stored[name]
             blocks = [tensor] if isinstance(tensor, Tensor) else tensor.blocks()
             written = 0
             for block in blocks:

@@ -9,7 +9,7 @@ import inspect
 import reprlib
 import types
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -68,6 +68,9 @@ def _options(config_class: type[Any]) -> dict[str, inspect.Parameter]:
     hints = get_type_hints(config_class)
     options = {}
     for entry in fields(config_class):
+        if entry.metadata.get("argument"):
+            options[entry.name] = _argument(entry)
+            continue
         flag = "--" + entry.name.replace("_", "-")
         base = _without_none(hints[entry.name])
         if base is bool:
@@ -96,6 +99,15 @@ def _options(config_class: type[Any]) -> dict[str, inspect.Parameter]:
             annotation=Annotated[declared | None, option],
         )
     return options
+
+
+def _argument(entry: Field[Any]) -> inspect.Parameter:
+    """A positional argument: a file, or '-' for standard input."""
+    argument = typer.Argument(help=f"{entry.metadata['help']} '-' reads standard input.", show_default=False)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(
+        entry.name, keyword, default=inspect.Parameter.empty, annotation=Annotated[str, argument]
+    )
 
 
 def _metavar(base: Any) -> str | None:

@@ -10,19 +10,22 @@ from torch import Tensor, nn
 from lcstool.checkpoint import Checkpoint
 from lcstool.checkpoint.layout import TensorInfo
 from lcstool.errors import BadInputError, NonFiniteError
-from lcstool.models import ARCHITECTURES, ModelSpec
-from lcstool.models.geometry import ConvGeometry
-from lcstool.models.local import FullyConnected2d, LocallyConnected2d
+from lcstool.models.embedding import embed_modules
+from lcstool.models.local import LocallyConnected2d
+from lcstool.models.spec import ModelSpec
+from lcstool.models.trace import trace
 
 WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, LocallyConnected2d)
 NORM_LAYERS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def empty_model(spec: ModelSpec) -> nn.Module:
-    """The module of `spec` on the meta device: shapes without storage."""
+    """The module of `spec` on the meta device: shapes without storage; embedded, if the spec says so."""
     with torch.device("meta"):
-        model = import_module(ARCHITECTURES[spec.arch].module).build(spec)
-    assert isinstance(model, nn.Module)
+        model = import_module(spec.architecture.module).build(spec)
+        assert isinstance(model, nn.Module)
+        if spec.embedding is not None:
+            embed_modules(model, trace(model, spec.in_shape), spec.embedding)
     return model
 
 
@@ -100,50 +103,3 @@ def weight_layers(model: nn.Module) -> dict[str, WeightLayer]:
         for name, module in model.named_modules()
         if isinstance(module, WEIGHT_LAYERS)
     }
-
-
-def layer_geometry(model: nn.Module, in_shape: tuple[int, int, int]) -> dict[str, ConvGeometry]:
-    """The convolution's geometry of every layer that is one or stands for one, from one run without storage.
-
-    Args:
-        model: A module on any device; it is not changed.
-        in_shape: Channels, height, width of the input.
-    """
-    found: dict[str, ConvGeometry] = {}
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(module, FullyConnected2d | LocallyConnected2d):
-            found[name] = module.geometry
-        elif isinstance(module, nn.Conv2d):
-
-            def note(
-                module: nn.Conv2d, inputs: tuple[Tensor, ...], _output: Tensor, name: str = name
-            ) -> None:
-                found[name] = ConvGeometry(
-                    (inputs[0].shape[1], inputs[0].shape[2], inputs[0].shape[3]),
-                    module.out_channels,
-                    _two(module.kernel_size),
-                    _two(module.stride),
-                    _two(tuple(module.padding)),
-                    _two(module.dilation),
-                    module.groups,
-                )
-
-            handles.append(module.register_forward_hook(note))
-    if handles:
-        was_training = model.training
-        model.eval()
-        try:
-            parameter = next(model.parameters())
-            with torch.no_grad():
-                model(torch.zeros(1, *in_shape, device=parameter.device, dtype=parameter.dtype))
-        finally:
-            model.train(was_training)
-            for handle in handles:
-                handle.remove()
-    return {name: found[name] for name, _ in model.named_modules() if name in found}
-
-
-def _two(values: tuple[int | str, ...]) -> tuple[int, int]:
-    first, second = values
-    return int(first), int(second)

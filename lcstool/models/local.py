@@ -38,6 +38,7 @@ class LocallyConnected2d(nn.Module):
         dilation: Spacing of the kernel's taps.
         groups: Groups of channels that do not see one another.
         bias: Whether each unit (channel and position) has a bias.
+        padding_mode: What is padded with: zeros, reflect, replicate or circular.
 
     Shape:
         Input (B, C, H, W), output (B, O, P, Q). `weight` is (P, Q, O, C / groups, I, J), `bias` (O, P, Q).
@@ -59,8 +60,10 @@ class LocallyConnected2d(nn.Module):
         bias: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        padding_mode: str = "zeros",
     ) -> None:
         super().__init__()
+        self.padding_mode = padding_mode
         self.geometry = ConvGeometry(
             (in_channels, *_pair(in_size)),
             out_channels,
@@ -93,7 +96,7 @@ class LocallyConnected2d(nn.Module):
         out_channels, height, width = geometry.out_shape
         batch, groups = x_BCHW.shape[0], geometry.groups
         patches_NBK = self._patches(x_BCHW)
-        weight_NOK = self.weight.view(height * width * groups, out_channels // groups, geometry.patch_size)
+        weight_NOK = self.weight.reshape(height * width * groups, out_channels // groups, geometry.patch_size)
         y_NBO = torch.bmm(patches_NBK, weight_NOK.transpose(1, 2))
         y_BOPQ = (
             y_NBO.view(height * width, groups, batch, out_channels // groups)
@@ -107,8 +110,7 @@ class LocallyConnected2d(nn.Module):
         geometry = self.geometry
         (kernel_h, kernel_w), (stride_h, stride_w) = geometry.kernel_size, geometry.stride
         dilation_h, dilation_w = geometry.dilation
-        pad_h, pad_w = geometry.padding
-        x_BCHW = F.pad(x_BCHW, (pad_w, pad_w, pad_h, pad_h))
+        x_BCHW = pad_images(x_BCHW, geometry.padding, self.padding_mode)
         span_h, span_w = dilation_h * (kernel_h - 1) + 1, dilation_w * (kernel_w - 1) + 1
         # unfold, not as_strided: the same view, with a backward pass that is 10 times faster.
         patches_BCPQIJ = x_BCHW.unfold(2, span_h, stride_h).unfold(3, span_w, stride_w)
@@ -128,17 +130,43 @@ class LocallyConnected2d(nn.Module):
 class FullyConnected2d(nn.Linear):
     """A dense layer from images to images that stands in the place of a convolution of the given geometry.
 
+    Args:
+        geometry: Of the convolution.
+        bias: Whether each unit has a bias.
+        pads_inputs: None to see the image as it is; a padding mode to see it padded, as the convolution does.
+
     Shape:
-        Input (B, C, H, W), output (B, O, P, Q). `weight` is (O * P * Q, C * H * W), channel-major on both sides.
+        Input (B, C, H, W), output (B, O, P, Q). `weight` is (O * P * Q, C * H * W), channel-major on both sides,
+        with H and W those of the padded image where inputs are padded.
     """
 
-    def __init__(self, geometry: ConvGeometry, bias: bool = True) -> None:
-        super().__init__(math.prod(geometry.in_shape), math.prod(geometry.out_shape), bias=bias)
+    def __init__(
+        self,
+        geometry: ConvGeometry,
+        bias: bool = True,
+        pads_inputs: str | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        channels, height, width = geometry.in_shape
+        if pads_inputs is not None:
+            height, width = height + 2 * geometry.padding[0], width + 2 * geometry.padding[1]
+        super().__init__(channels * height * width, math.prod(geometry.out_shape), bias=bias, device=device)
         self.geometry = geometry
+        self.pads_inputs = pads_inputs
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        if self.pads_inputs is not None:
+            x_BCHW = pad_images(x_BCHW, self.geometry.padding, self.pads_inputs)
         y_BOPQ: Tensor = super().forward(x_BCHW.flatten(1)).unflatten(1, self.geometry.out_shape)
         return y_BOPQ
+
+
+def pad_images(x_BCHW: Tensor, padding: Pair, mode: str) -> Tensor:
+    """Pad rows and columns on each side; the mode is torch's: zeros, reflect, replicate or circular."""
+    if padding == (0, 0):
+        return x_BCHW
+    sides = (padding[1], padding[1], padding[0], padding[0])
+    return F.pad(x_BCHW, sides, mode="constant" if mode == "zeros" else mode)
 
 
 class UnitBatchNorm2d(nn.BatchNorm1d):

@@ -4,12 +4,13 @@ This file imports no torch, so that `lcstool train --help` answers at once.
 """
 
 import math
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, fields
 from typing import Any
 
 from lcstool.data import parse_dataset
 from lcstool.errors import UsageError
 from lcstool.models import ARCHITECTURES
+from lcstool.options import option, parse_image_size
 
 OPTIMIZERS = ("sgd", "beta-lasso")
 LOSSES = ("cross-entropy", "mse", "bce")
@@ -24,11 +25,6 @@ AUGMENTATION_NAMES = (
     "trivial-augment",
     "fast-autoaugment",
 )
-
-
-def option(default: Any, help: str, panel: str, **extra: Any) -> Any:
-    """A configuration field together with what the command line says about it."""
-    return field(default=default, metadata={"help": help, "panel": panel, **extra})
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class TrainConfig:
     schedule: str = option(
         "cosine", "Learning-rate schedule, to 0 for cosine.", "Optimization", choices=SCHEDULES
     )
-    epochs: int = option(16, "Passes over the training set.", "Optimization")
+    epochs: int = option(36, "Passes over the training set.", "Optimization")
     batch_size: int = option(512, "Images a step; an incomplete last batch is left out.", "Optimization")
     loss: str = option(
         "cross-entropy", "Loss; mse and bce are on one-hot targets.", "Optimization", choices=LOSSES
@@ -87,10 +83,10 @@ class TrainConfig:
     momentum: float = option(0.0, "Momentum of sgd.", "Optimization")
     weight_decay: float = option(0.0, "Weight decay of sgd.", "Optimization")
     lambda_conv: float = option(
-        1.2e-3, "L1 strength of beta-lasso for layers that are or stand for convolutions.", "Optimization"
+        6.4e-4, "L1 strength of beta-lasso for layers that are or stand for convolutions.", "Optimization"
     )
-    lambda_fc: float = option(3e-4, "L1 strength of beta-lasso for the other FC layers.", "Optimization")
-    beta: float = option(2.0, "Threshold of beta-lasso, in units of lambda.", "Optimization")
+    lambda_fc: float = option(1.5e-4, "L1 strength of beta-lasso for the other FC layers.", "Optimization")
+    beta: float = option(3.0, "Threshold of beta-lasso, in units of lambda.", "Optimization")
     refit: bool = option(
         False, "Keep the zeros of --init as they are and train the other weights without L1.", "Optimization"
     )
@@ -158,10 +154,10 @@ class TrainConfig:
         """The image size as (height, width), or None for the data set's own."""
         if self.image_size is None:
             return None
-        sides = str(self.image_size).lower().split("x")
-        if len(sides) > 2 or not all(side.isdecimal() and 1 <= int(side) <= 4096 for side in sides):
+        size = parse_image_size(self.image_size)
+        if size is None:
             raise UsageError(f"image_size {self.image_size!r} is neither a side in pixels nor HxW")
-        return int(sides[0]), int(sides[-1])
+        return size
 
     def snapshot_epochs(self) -> tuple[int, ...]:
         """The epochs after which a copy is kept, ascending; see `switch_times` for `log:N`."""

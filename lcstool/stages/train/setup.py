@@ -14,8 +14,9 @@ from lcstool.data.dataset import ImageDataset
 from lcstool.data.preprocess import Preprocess
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import ARCHITECTURES, ModelSpec, build_model, load_model
-from lcstool.models.build import empty_model, layer_geometry, weight_layers
+from lcstool.models.build import empty_model, weight_layers
 from lcstool.models.sizing import parse_count, sized_by_fc_params
+from lcstool.models.trace import trace
 from lcstool.optim import BetaLasso
 from lcstool.runtime import resolve_device, stream
 from lcstool.stages.train.config import TrainConfig
@@ -96,7 +97,7 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None) -> Setup:
     freeze(model, config.freeze)
     if config.refit:
         keep_zeros(model)
-    geometry = layer_geometry(empty_model(spec), dataset.in_shape)
+    geometry = trace(empty_model(spec), dataset.in_shape).layers
     header = Header(
         kind="model",
         model=spec.to_json(),

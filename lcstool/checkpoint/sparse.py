@@ -1,0 +1,128 @@
+"""Compressed storage of mostly-zero weights: CSR, three plain tensors in the file for one in the network.
+
+The weight `w` of shape (R, ...) is stored as `w/crow` int64 (R + 1), `w/col` int32 or int64 and `w/values`, over
+its rows flattened to R x S; the header's `storage` gives its shape. Within a row columns ascend.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lcstool.errors import BadInputError
+
+PARTS = ("crow", "col", "values")
+
+
+@dataclass(frozen=True)
+class StreamedTensor:
+    """A tensor that is made while it is written: its blocks of leading rows, concatenated, are the tensor.
+
+    A block may reuse the memory of the one before it.
+    """
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    blocks: Callable[[], Iterable[Tensor]]
+
+
+@dataclass(frozen=True)
+class CsrTensor:
+    """A weight in compressed form, its columns and values made while they are written.
+
+    Attributes:
+        dtype: Of the values.
+        shape: Of the weight it stands for.
+        crow: Where each row starts, int64 (R + 1).
+        columns: Makes the blocks of ascending columns a row, integers.
+        values: Makes the blocks of values, in the same order.
+    """
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    crow: Tensor
+    columns: Callable[[], Iterable[Tensor]]
+    values: Callable[[], Iterable[Tensor]]
+
+    @staticmethod
+    def from_dense(weight: Tensor) -> "CsrTensor":
+        """Compress a tensor of at least two axes; its zeros are left out."""
+        flat = weight.detach().cpu().flatten(1)
+        row, column = (flat != 0).nonzero(as_tuple=True)
+        counts = torch.bincount(row, minlength=len(flat))
+        crow = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+        values = flat[row, column]
+        return CsrTensor(flat.dtype, tuple(weight.shape), crow, lambda: [column], lambda: [values])
+
+    def stored(self) -> dict[str, Tensor | StreamedTensor]:
+        """The three tensors that go into the file, by the end of their names."""
+        count = int(self.crow[-1])
+        index = torch.int32 if torch.Size(self.shape[1:]).numel() < 2**31 else torch.int64
+        columns = self.columns
+        return {
+            "crow": self.crow,
+            "col": StreamedTensor(index, (count,), lambda: (block.to(index) for block in columns())),
+            "values": StreamedTensor(self.dtype, (count,), self.values),
+        }
+
+
+def storage_entries(
+    storage: Mapping[str, Any], stored: Mapping[str, Any], where: str
+) -> dict[str, tuple[int, ...]]:
+    """Check the header's `storage` against the file's tensors; the shapes of the weights stored compressed.
+
+    Raises:
+        BadInputError: naming the weight whose parts are missing or of the wrong shape.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, entry in storage.items():
+        shape = entry.get("shape") if isinstance(entry, dict) and entry.get("layout") == "csr" else None
+        if (
+            not isinstance(shape, list)
+            or len(shape) < 2
+            or not all(type(s) is int and 0 <= s < 2**40 for s in shape)
+        ):
+            raise BadInputError(f"{where}: the storage of {name!r} is not a csr entry with a shape")
+        parts = [stored[f"{name}/{part}"] for part in PARTS if f"{name}/{part}" in stored]
+        if len(parts) < len(PARTS):
+            raise BadInputError(
+                f"{where}: {name!r} is stored as csr, but not all of {', '.join(PARTS)} are there"
+            )
+        crow, col, values = parts
+        integers = crow.dtype == torch.int64 and col.dtype in (torch.int32, torch.int64)
+        if not integers or crow.shape != (shape[0] + 1,) or len(col.shape) != 1 or col.shape != values.shape:
+            raise BadInputError(f"{where}: the csr parts of {name!r} do not fit its shape {shape}")
+        if name in stored:
+            raise BadInputError(f"{where}: {name!r} is stored twice, plain and as csr")
+        shapes[name] = tuple(shape)
+    return shapes
+
+
+def check_csr(crow: Tensor, num_values: int, name: str, where: str) -> None:
+    """BadInputError unless the row starts ascend from 0 to the number of values."""
+    if int(crow[0]) != 0 or int(crow[-1]) != num_values or bool((crow.diff() < 0).any()):
+        raise BadInputError(f"{where}: the row starts of {name!r} do not ascend from 0 to {num_values}")
+
+
+def dense_rows(
+    crow: Tensor, col: Any, values: Any, shape: tuple[int, ...], rows_per_block: int, name: str, where: str
+) -> Iterator[Tensor]:
+    """The weight in blocks of dense rows; `col` and `values` only need slicing.
+
+    Raises:
+        BadInputError: for a column outside the row, or columns that do not ascend.
+    """
+    size = torch.Size(shape[1:]).numel()
+    for start in range(0, shape[0], rows_per_block):
+        stop = min(start + rows_per_block, shape[0])
+        begin, end = int(crow[start]), int(crow[stop])
+        column = col[begin:end].long()
+        row = torch.repeat_interleave(torch.arange(stop - start), crow[start : stop + 1].diff())
+        position = row * size + column
+        if len(column) and (column.min() < 0 or column.max() >= size or bool((position.diff() <= 0).any())):
+            raise BadInputError(f"{where}: the columns of {name!r} do not ascend within 0 to {size - 1}")
+        block = torch.zeros((stop - start) * size, dtype=values[begin:begin].dtype)
+        block[position] = values[begin:end]
+        yield block.view(stop - start, *shape[1:])

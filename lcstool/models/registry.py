@@ -1,0 +1,60 @@
+"""The registry of architectures; it imports no torch, so that the command line can list the names at once.
+
+To add an architecture, write a module with a function `build(spec) -> nn.Module` and add a line here.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One line of the registry.
+
+    Attributes:
+        module: Where its `build` is.
+        summary: One line for people.
+        alpha: Default number of base channels (the hidden width for 3-fc follows from it).
+        smallest_image: Height and width below which its first kernel does not fit the image.
+        fc_counterpart: The architecture whose parameter count sizes this one (`--fc-params`), if there is one.
+        takes_kernel_size: Whether `kernel_size` means something to it.
+    """
+
+    module: str
+    summary: str
+    alpha: int
+    smallest_image: int = 1
+    fc_counterpart: str | None = None
+    takes_kernel_size: bool = False
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "s-conv": Architecture("lcstool.models.shallow", "9x9 conv stride 2, two FC layers", 32, 9, "s-fc"),
+    "s-local": Architecture("lcstool.models.shallow", "s-conv without weight sharing", 32, 9, "s-fc"),
+    "s-fc": Architecture("lcstool.models.shallow", "s-conv with a dense layer in its place", 32, 9, "s-fc"),
+    "d-conv": Architecture("lcstool.models.deep", "eight 3x3 convs, two FC layers", 16, 3, "d-fc"),
+    "d-local": Architecture("lcstool.models.deep", "d-conv without weight sharing", 8, 3, "d-fc"),
+    "d-fc": Architecture("lcstool.models.deep", "d-conv with dense layers in their place", 4, 3, "d-fc"),
+    "3-fc": Architecture("lcstool.models.three_fc", "two hidden layers of equal width", 32, 1, "3-fc"),
+    "vanilla-cnn": Architecture(
+        "lcstool.models.vanilla_cnn", "three convs with max pooling, one linear layer", 64, 4
+    ),
+    "alexnet": Architecture(
+        "lcstool.models.alexnet", "AlexNet, CIFAR form: five convs, three FC layers", 64, 4
+    ),
+    "resnet18": Architecture(
+        "lcstool.models.resnet",
+        "ResNet-18, CIFAR form; --kernel-size 3, 5, 7 or 9",
+        64,
+        3,
+        takes_kernel_size=True,
+    ),
+}
+
+TORCHVISION = "torchvision:"
+
+
+def architecture(arch: str) -> Architecture | None:
+    """The registry's line for a name, `torchvision:NAME` included; None for an unknown one."""
+    if arch.startswith(TORCHVISION):
+        return Architecture("lcstool.models.zoo", "a network of torchvision", 1)
+    return ARCHITECTURES.get(arch)

@@ -1,0 +1,130 @@
+"""What describes a network: enough to rebuild the module with no pickle and no source tree. No torch here."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lcstool.errors import BadInputError, UsageError
+from lcstool.models.registry import ARCHITECTURES, TORCHVISION, Architecture, architecture
+
+CONNECTIVITIES = ("fc", "local")
+NORMS = ("units", "channels", "folded")
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Which layers of a network are embedded, and how.
+
+    Attributes:
+        layers: Name and connectivity (`fc` or `local`) of each embedded layer.
+        pad_inputs: Whether fully-connected layers see their input with its zero padding (dA19's form).
+        norm: Batch norm after embedded layers: over `units` (each unit its own statistics; equal to the
+            convolutional net in evaluation, not in training), over `channels` as before (equal in both), or
+            `folded` into the layer.
+    """
+
+    layers: tuple[tuple[str, str], ...]
+    pad_inputs: bool = False
+    norm: str = "units"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"layers": dict(self.layers), "pad_inputs": self.pad_inputs, "norm": self.norm}
+
+    @staticmethod
+    def from_json(fields: Any, where: str) -> "Embedding":
+        """The inverse of `to_json`; BadInputError for what is not of that form."""
+        try:
+            layers, pad_inputs, norm = fields["layers"], fields["pad_inputs"], fields["norm"]
+            good = set(layers.values()) <= set(CONNECTIVITIES) and type(pad_inputs) is bool and norm in NORMS
+        except (KeyError, TypeError, AttributeError):
+            good = False
+        if not good:
+            raise BadInputError(f"{where}: the header's description of the embedding is not usable")
+        return Embedding(tuple(sorted(layers.items())), pad_inputs, norm)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Enough to rebuild a module: an architecture's name and its arguments.
+
+    Attributes:
+        arch: A name in ARCHITECTURES.
+        image: Height and width of the input in pixels.
+        channels: Channels of the input.
+        classes: Number of outputs.
+        alpha: Base channels.
+        dropout: Probability of dropping an input of the last two FC layers in training.
+        kernel_size: Replaces every 3x3 kernel, for the architectures that take one.
+        width: Hidden width of 3-fc; None gives it as many parameters as s-fc has with the same alpha.
+        embedding: Which of its layers are embedded; None for the network as it is.
+    """
+
+    arch: str
+    image: tuple[int, int]
+    channels: int
+    classes: int
+    alpha: int = 1
+    dropout: float = 0.0
+    kernel_size: int = 3
+    width: int | None = None
+    embedding: Embedding | None = None
+
+    def __post_init__(self) -> None:
+        self.architecture  # noqa: B018  (raises for an unknown name)
+        if min(self.alpha, self.channels, self.classes, *self.image, self.kernel_size, self.width or 1) < 1:
+            raise UsageError(f"an architecture needs positive sizes, got {self}")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.kernel_size != 3 and not self.architecture.takes_kernel_size:
+            raise UsageError(f"{self.arch} takes no kernel size", hint="resnet18 does")
+        if self.width is not None and self.arch != "3-fc":
+            raise UsageError(f"{self.arch} takes no width", hint="use alpha")
+        smallest = max(self.architecture.smallest_image, self.kernel_size if self.kernel_size != 3 else 1)
+        if min(self.image) < smallest:
+            raise BadInputError(
+                f"the image is {self.image[0]}x{self.image[1]}, smaller than the {smallest}x{smallest} kernel "
+                f"of {self.arch}"
+            )
+
+    @property
+    def in_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width of the input."""
+        return self.channels, *self.image
+
+    @property
+    def architecture(self) -> Architecture:
+        """Its line in the registry; UsageError for an unknown name."""
+        entry = architecture(self.arch)
+        if entry is None:
+            raise UsageError(f"unknown architecture {self.arch!r}; known: {', '.join(ARCHITECTURES)}")
+        return entry
+
+    def to_json(self) -> dict[str, Any]:
+        """{"arch": name, "args": {...}}, the arguments that mean nothing to this architecture left out."""
+        args = asdict(self) | {"image": list(self.image)}
+        del args["arch"], args["embedding"]
+        if self.arch.startswith(TORCHVISION):
+            del args["alpha"], args["dropout"]
+        if not self.architecture.takes_kernel_size:
+            del args["kernel_size"]
+        if self.width is None:
+            del args["width"]
+        embedded = {"embedding": self.embedding.to_json()} if self.embedding else {}
+        return {"arch": self.arch, "args": args} | embedded
+
+    @staticmethod
+    def from_json(spec: Mapping[str, Any], where: str) -> "ModelSpec":
+        """The inverse of `to_json`; BadInputError says what is wrong with a spec from outside."""
+        try:
+            args = dict(spec["args"])
+            height, width = args.pop("image")
+            if not all(type(side) is int for side in (height, width)):
+                raise TypeError(f"image {[height, width]}")
+            typed = {"channels": int, "classes": int, "alpha": int, "kernel_size": int, "width": int}
+            for name, value in args.items():
+                if name in typed and type(value) is not int:
+                    raise TypeError(f"{name} {value!r}")
+            embedding = Embedding.from_json(spec["embedding"], where) if "embedding" in spec else None
+            return ModelSpec(arch=str(spec["arch"]), image=(height, width), embedding=embedding, **args)
+        except (KeyError, TypeError, ValueError, UsageError) as error:
+            raise BadInputError(f"{where}: the architecture in the header cannot be built: {error}") from None

@@ -1,0 +1,64 @@
+"""How large an embedding will be, from the geometry alone: `--dry-run`."""
+
+from dataclasses import dataclass
+
+from lcstool.models import Embedding
+from lcstool.models.build import weight_layers
+from lcstool.models.support import convolution_support
+from lcstool.stages.embed.config import EmbedConfig
+from lcstool.stages.embed.source import Source
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer to be embedded: the matrix's size, the entries the convolution reaches, and bytes either way."""
+
+    name: str
+    connectivity: str
+    rows: int
+    columns: int
+    nonzeros: int
+    dense_bytes: int
+    csr_bytes: int
+
+
+@dataclass(frozen=True)
+class EmbedPlan:
+    """What would be written.
+
+    Attributes:
+        layers: The embedded layers.
+        file_bytes: Of the file, about.
+        memory_bytes: Estimated peak: the source, one output channel's rows in two precisions, a csr layer's index.
+    """
+
+    layers: tuple[LayerPlan, ...]
+    file_bytes: int
+    memory_bytes: int
+
+
+def plan(config: EmbedConfig, source: Source, embedding: Embedding) -> EmbedPlan:
+    """Sizes of the embedding, from the geometry alone."""
+    layers, peak = [], 0
+    weights = weight_layers(source.model)
+    for name, connectivity in embedding.layers:
+        geometry = source.found.layers[name]
+        itemsize = weights[name].weight.dtype.itemsize
+        support = convolution_support(geometry, embedding.pad_inputs, source.found.padding_modes[name])
+        rows = geometry.out_channels * support.num_positions
+        if connectivity == "local":
+            columns = geometry.patch_size
+            nonzeros = rows * columns
+        else:
+            columns, nonzeros = support.num_columns, geometry.out_channels * len(support.row_N)
+        dense_bytes, csr_bytes = rows * columns * itemsize, nonzeros * (itemsize + 4) + 8 * (rows + 1)
+        block = support.num_positions * columns * (itemsize + 8)
+        peak = max(peak, block + (nonzeros * 16 if config.storage == "csr" else 0))
+        layers.append(LayerPlan(name, connectivity, rows, columns, nonzeros, dense_bytes, csr_bytes))
+    own = sum(tensor.nbytes for tensor in source.model.state_dict().values())
+    embedded = sum(
+        layer.csr_bytes if config.storage == "csr" and layer.connectivity == "fc" else layer.dense_bytes
+        for layer in layers
+    )
+    replaced = sum(weights[name].weight.nbytes for name, _ in embedding.layers)
+    return EmbedPlan(tuple(layers), own - replaced + embedded, 3 * own + peak)

@@ -1,0 +1,120 @@
+"""Compare the logits of a network and its embedding before anything is written."""
+
+import copy
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lcstool.checkpoint import CsrTensor, StreamedTensor
+from lcstool.checkpoint.sparse import dense_rows
+from lcstool.data import load_dataset
+from lcstool.data.preprocess import Preprocess
+from lcstool.errors import BadInputError, CheckFailedError
+from lcstool.models import Embedding, ModelSpec
+from lcstool.models.build import empty_model
+from lcstool.models.convert import AnyTensor
+from lcstool.models.local import FullyConnected2d, pad_images
+from lcstool.runtime import stream
+from lcstool.stages.embed.config import EmbedConfig
+from lcstool.stages.embed.source import Source
+
+EXACT_TOLERANCE = 1e-10  # of float64 logits, relative to the largest
+FOLDED_TOLERANCE = 1e-4  # folded weights are rounded once to the file's precision
+_RANDOM_IMAGES = 8
+
+
+def verify(
+    config: EmbedConfig, source: Source, spec: ModelSpec, embedding: Embedding, tensors: dict[str, AnyTensor]
+) -> tuple[dict[str, float], float]:
+    """The largest difference of the logits on random and, if given, real images; CheckFailedError if too large."""
+    reference = copy.deepcopy(source.model).double().eval()
+    streamed = streamed_network(spec, tensors).eval()
+    batches = {
+        "random": torch.randn(
+            _RANDOM_IMAGES, *spec.in_shape, generator=stream(config.seed, "verify")
+        ).double()
+    }
+    if config.dataset is not None:
+        batches["real"] = _real_images(config, source)
+    differences, largest = {}, 0.0
+    with torch.no_grad():
+        for name, images in batches.items():
+            expected = reference(images)
+            differences[name] = (streamed(images) - expected).abs().max().item()
+            largest = max(largest, expected.abs().max().item())
+    tolerance = config.tolerance
+    if tolerance is None:
+        tolerance = FOLDED_TOLERANCE if embedding.norm == "folded" else EXACT_TOLERANCE
+    for name, difference in differences.items():
+        if not difference <= tolerance * max(largest, 1.0):
+            raise CheckFailedError(
+                f"on {name} images the logits differ by {difference:.3g} (largest logit {largest:.3g}), "
+                f"more than {tolerance:g} of it; nothing was written",
+                hint="a tolerance can be set with --tolerance; if it is exact arithmetic that fails, please report it",
+            )
+    return differences, largest
+
+
+def _real_images(config: EmbedConfig, source: Source) -> Tensor:
+    assert config.dataset is not None
+    data_dir = Path(config.data_dir) if config.data_dir else None
+    dataset = load_dataset(config.dataset, source.spec.image, data_dir)
+    if dataset.in_shape != source.spec.in_shape:
+        raise BadInputError(
+            f"{dataset.name} has images of shape {list(dataset.in_shape)} (C, H, W), "
+            f"{source.where} takes {list(source.spec.in_shape)}"
+        )
+    fields = source.header.input if source.header is not None else None
+    preprocess = (
+        Preprocess.from_json(fields, source.where)
+        if fields
+        else Preprocess.of(dataset.train.images, "channel", None)
+    )
+    return preprocess.on(torch.device("cpu"), source.spec.image)(dataset.test.images[:64]).double()
+
+
+class _StreamedDense(nn.Module):
+    """A fully-connected layer whose matrix is made block by block at every call, in float64."""
+
+    def __init__(
+        self, layer: FullyConnected2d, matrix: StreamedTensor | CsrTensor, bias: Tensor | None
+    ) -> None:
+        super().__init__()
+        self.geometry, self.pads_inputs = layer.geometry, layer.pads_inputs
+        self.matrix, self.bias = matrix, bias
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        if self.pads_inputs is not None:
+            x_BCHW = pad_images(x_BCHW, self.geometry.padding, self.pads_inputs)
+        x_BD = x_BCHW.flatten(1)
+        y_BU = torch.cat([x_BD @ block.double().T for block in self._blocks()], dim=1)
+        if self.bias is not None:
+            y_BU = y_BU + self.bias.double()
+        return y_BU.view(-1, *self.geometry.out_shape)
+
+    def _blocks(self) -> Iterable[Tensor]:
+        matrix = self.matrix
+        if isinstance(matrix, StreamedTensor):
+            return matrix.blocks()
+        columns, values = torch.cat(list(matrix.columns())), torch.cat(list(matrix.values()))
+        _, height, width = self.geometry.out_shape
+        return dense_rows(
+            matrix.crow, columns, values, matrix.shape, height * width, "weight", "the embedding"
+        )
+
+
+def streamed_network(spec: ModelSpec, tensors: dict[str, AnyTensor]) -> nn.Module:
+    """The embedded network in float64, made of the very tensors that will be written; no large one is held whole."""
+    model = empty_model(spec)
+    plain = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+    for name, module in list(model.named_modules()):
+        matrix = tensors.get(f"{name}.weight")
+        if isinstance(module, FullyConnected2d) and not isinstance(matrix, Tensor | None):
+            model.set_submodule(name, _StreamedDense(module, matrix, plain.pop(f"{name}.bias", None)))
+    model.load_state_dict(
+        {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in plain.items()},
+        assign=True,
+    )
+    return model
