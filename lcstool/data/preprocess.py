@@ -48,14 +48,16 @@ class Preprocess:
             permute_seed,
         )
 
-    def on(self, device: torch.device, image_size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
+    def on(
+        self, device: torch.device, image_size: tuple[int, int], dtype: torch.dtype = torch.float32
+    ) -> Callable[[Tensor], Tensor]:
         """The map itself, its constants already on the device.
 
         Returns:
-            A function from uint8 images (B, C, H, W) to float32 of the same shape.
+            A function from uint8 images (B, C, H, W) to `dtype` of the same shape.
         """
-        mean = torch.tensor(self.mean, device=device).view(-1, 1, 1) * 255
-        scale = 1 / (torch.tensor(self.std, device=device).view(-1, 1, 1) * 255)
+        mean = torch.tensor(self.mean, device=device, dtype=dtype).view(-1, 1, 1) * 255
+        scale = 1 / (torch.tensor(self.std, device=device, dtype=dtype).view(-1, 1, 1) * 255)
         order = None
         if self.permute_seed is not None:
             order = pixel_permutation(*image_size, self.permute_seed).to(device)
@@ -63,7 +65,7 @@ class Preprocess:
         def prepare(images_BCHW: Tensor) -> Tensor:
             if order is not None:
                 images_BCHW = images_BCHW.flatten(2)[:, :, order].view_as(images_BCHW)
-            return (images_BCHW.float() - mean) * scale
+            return (images_BCHW.to(dtype) - mean) * scale
 
         return prepare
 

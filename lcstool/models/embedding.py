@@ -49,10 +49,7 @@ def embed_modules(model: nn.Module, found: Trace, embedding: Embedding) -> None:
             if isinstance(old, UnitBatchNorm2d):
                 continue
             assert isinstance(old, nn.BatchNorm2d)
-            channels, height, width = norm.in_shape
-            new = UnitBatchNorm2d(
-                channels * height * width, old.eps, old.momentum, old.affine, old.track_running_stats
-            )
+            new = UnitBatchNorm2d(norm.in_shape, old.eps, old.momentum, old.affine, old.track_running_stats)
             model.set_submodule(name, new)
 
 
@@ -67,7 +64,7 @@ def _replacement(
     geometry: ConvGeometry, connectivity: str, bias: bool, padding_mode: str, pad_inputs: bool
 ) -> nn.Module:
     if connectivity == "fc":
-        return FullyConnected2d(geometry, bias, padding_mode if pad_inputs else None, device="meta")
+        return FullyConnected2d(geometry, bias, pad_inputs, padding_mode, device="meta")
     return LocallyConnected2d(
         geometry.in_shape[0],
         geometry.out_channels,

@@ -133,7 +133,8 @@ class FullyConnected2d(nn.Linear):
     Args:
         geometry: Of the convolution.
         bias: Whether each unit has a bias.
-        pads_inputs: None to see the image as it is; a padding mode to see it padded, as the convolution does.
+        pads_inputs: Whether it sees the image padded, as the convolution does, or as it is.
+        padding_mode: The convolution's: zeros, reflect, replicate or circular.
 
     Shape:
         Input (B, C, H, W), output (B, O, P, Q). `weight` is (O * P * Q, C * H * W), channel-major on both sides,
@@ -144,19 +145,20 @@ class FullyConnected2d(nn.Linear):
         self,
         geometry: ConvGeometry,
         bias: bool = True,
-        pads_inputs: str | None = None,
+        pads_inputs: bool = False,
+        padding_mode: str = "zeros",
         device: torch.device | str | None = None,
     ) -> None:
         channels, height, width = geometry.in_shape
-        if pads_inputs is not None:
+        if pads_inputs:
             height, width = height + 2 * geometry.padding[0], width + 2 * geometry.padding[1]
         super().__init__(channels * height * width, math.prod(geometry.out_shape), bias=bias, device=device)
         self.geometry = geometry
-        self.pads_inputs = pads_inputs
+        self.pads_inputs, self.padding_mode = pads_inputs, padding_mode
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        if self.pads_inputs is not None:
-            x_BCHW = pad_images(x_BCHW, self.geometry.padding, self.pads_inputs)
+        if self.pads_inputs:
+            x_BCHW = pad_images(x_BCHW, self.geometry.padding, self.padding_mode)
         y_BOPQ: Tensor = super().forward(x_BCHW.flatten(1)).unflatten(1, self.geometry.out_shape)
         return y_BOPQ
 
@@ -172,9 +174,23 @@ def pad_images(x_BCHW: Tensor, padding: Pair, mode: str) -> Tensor:
 class UnitBatchNorm2d(nn.BatchNorm1d):
     """Batch normalisation over the units of an image: each (channel, position) has its own statistics.
 
+    Args:
+        shape: Channels, height, width of the image; the other arguments are BatchNorm1d's.
+
     Shape:
         Input and output (B, O, P, Q); parameters and statistics are (O * P * Q,), channel-major.
     """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        super().__init__(math.prod(shape), eps, momentum, affine, track_running_stats)
+        self.positions = shape[1] * shape[2]
 
     def forward(self, x_BOPQ: Tensor) -> Tensor:
         return super().forward(x_BOPQ.flatten(1)).view_as(x_BOPQ)

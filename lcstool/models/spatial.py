@@ -36,8 +36,7 @@ def spatial_block(model: nn.Sequential, index: int, connectivity: str, geometry:
             )
         else:
             layer = FullyConnected2d(geometry, bias=False)
-        channels, height, width = geometry.out_shape
-        norm = UnitBatchNorm2d(channels * height * width)
+        norm = UnitBatchNorm2d(geometry.out_shape)
     model.add_module(f"layer{index}", layer)
     model.add_module(f"bn{index}", norm)
     model.add_module(f"relu{index}", nn.ReLU())

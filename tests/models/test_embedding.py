@@ -1,59 +1,22 @@
 """The embedding equals the network it came from, for every layer kind and geometry."""
 
-import copy
 import dataclasses
 
 import pytest
 import torch
+from embedded import embed, meta_copy, realise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lcstool.checkpoint import CsrTensor, Header, StreamedTensor, open_checkpoint, write_checkpoint
-from lcstool.checkpoint.sparse import dense_rows
+from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
 from lcstool.errors import BadInputError
 from lcstool.models import ARCHITECTURES, Embedding, ModelSpec, build_model, load_model
 from lcstool.models.build import empty_model
 from lcstool.models.convert import convolution_layers, embedded_tensors
-from lcstool.models.embedding import embed_modules
 from lcstool.models.phi import gather_entries, pull_back, push_forward
 from lcstool.models.support import convolution_support
 from lcstool.models.trace import trace
-
-
-def realise(tensors: dict[str, object]) -> dict[str, Tensor]:
-    """Plain tensors from whatever the embedding makes."""
-    plain = {}
-    for name, tensor in tensors.items():
-        if isinstance(tensor, StreamedTensor):
-            tensor = torch.cat([block.clone() for block in tensor.blocks()]).view(tensor.shape)
-        elif isinstance(tensor, CsrTensor):
-            columns, values = (torch.cat(list(part())) for part in (tensor.columns, tensor.values))
-            tensor = next(
-                dense_rows(tensor.crow, columns, values, tensor.shape, tensor.shape[0], name, "test")
-            )
-        assert isinstance(tensor, Tensor)
-        plain[name] = tensor
-    return plain
-
-
-def embed(
-    model: nn.Module, in_shape: tuple[int, int, int], storage: str = "dense", **options: object
-) -> nn.Module:
-    """The embedded network, in memory; `to` names the connectivity of all layers."""
-    skeleton = _meta_copy(model)
-    found = trace(skeleton, in_shape)
-    to = options.pop("to", "fc")
-    layers = tuple((name, str(to)) for name in convolution_layers(model, found))
-    embedding = Embedding(layers, **options)  # type: ignore[arg-type]
-    tensors = realise(embedded_tensors(model, found, embedding, storage))  # type: ignore[arg-type]
-    embed_modules(skeleton, found, embedding)
-    skeleton.load_state_dict(tensors, assign=True)
-    return skeleton
-
-
-def _meta_copy(model: nn.Module) -> nn.Module:
-    return copy.deepcopy(model).to("meta")
 
 
 def randomise_norms(model: nn.Module) -> None:
@@ -112,7 +75,7 @@ def test_pull_back_is_the_transpose_of_push_forward(g: dict) -> None:
         model(images).square().sum().backward()
     except RuntimeError:
         return
-    found = trace(_meta_copy(model), tuple(images.shape[1:]))
+    found = trace(meta_copy(model), tuple(images.shape[1:]))
     support = convolution_support(found.layers["0"], False, g["mode"])
     embedded = embed(model, tuple(images.shape[1:]))
     embedded(images).square().sum().backward()

@@ -82,12 +82,16 @@ class _StreamedDense(nn.Module):
         self, layer: FullyConnected2d, matrix: StreamedTensor | CsrTensor, bias: Tensor | None
     ) -> None:
         super().__init__()
-        self.geometry, self.pads_inputs = layer.geometry, layer.pads_inputs
+        self.geometry, self.pads_inputs, self.padding_mode = (
+            layer.geometry,
+            layer.pads_inputs,
+            layer.padding_mode,
+        )
         self.matrix, self.bias = matrix, bias
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        if self.pads_inputs is not None:
-            x_BCHW = pad_images(x_BCHW, self.geometry.padding, self.pads_inputs)
+        if self.pads_inputs:
+            x_BCHW = pad_images(x_BCHW, self.geometry.padding, self.padding_mode)
         x_BD = x_BCHW.flatten(1)
         y_BU = torch.cat([x_BD @ block.double().T for block in self._blocks()], dim=1)
         if self.bias is not None:

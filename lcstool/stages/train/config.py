@@ -10,12 +10,14 @@ from typing import Any
 from lcstool.data import parse_dataset
 from lcstool.errors import UsageError
 from lcstool.models import ARCHITECTURES
+from lcstool.models.spec import CONNECTIVITIES
 from lcstool.options import option, parse_image_size
 
 OPTIMIZERS = ("sgd", "beta-lasso")
 LOSSES = ("cross-entropy", "mse", "bce")
 SCHEDULES = ("cosine", "constant")
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "bf16", "fp16", "fp64")
+LR_MATCHES = ("none", "orbit")
 NORMALIZATIONS = ("channel", "none")
 AUGMENTATION_NAMES = (
     "none",
@@ -37,6 +39,12 @@ class TrainConfig:
     alpha: int | None = option(None, "Base channels [default: the architecture's].", "Model")
     fc_params: str | None = option(
         None, "Size alpha so that the fully-connected counterpart has this many parameters (256M).", "Model"
+    )
+    connectivity: str = option(
+        "conv",
+        "Build the network with its convolutions as they are, or every one of them locally or fully connected.",
+        "Model",
+        choices=("conv", *CONNECTIVITIES),
     )
     kernel_size: int | None = option(None, "Kernel size of resnet18: 3, 5, 7 or 9 [default: 3].", "Model")
     dropout: float = option(0.0, "Dropout before each of the last two FC layers.", "Model")
@@ -83,16 +91,25 @@ class TrainConfig:
     momentum: float = option(0.0, "Momentum of sgd.", "Optimization")
     weight_decay: float = option(0.0, "Weight decay of sgd.", "Optimization")
     lambda_conv: float = option(
-        6.4e-4, "L1 strength of beta-lasso for layers that are or stand for convolutions.", "Optimization"
+        5.8e-4, "L1 strength of beta-lasso for layers that are or stand for convolutions.", "Optimization"
     )
     lambda_fc: float = option(1.5e-4, "L1 strength of beta-lasso for the other FC layers.", "Optimization")
     beta: float = option(3.0, "Threshold of beta-lasso, in units of lambda.", "Optimization")
+    lr_match: str = option(
+        "none",
+        "For an embedded network: orbit sums gradients over tied weights, so that it moves as its CNN would.",
+        "Optimization",
+        choices=LR_MATCHES,
+    )
     refit: bool = option(
         False, "Keep the zeros of --init as they are and train the other weights without L1.", "Optimization"
     )
 
     precision: str = option(
-        "fp32", "Arithmetic of the network; master weights stay float32.", "Run", choices=PRECISIONS
+        "fp32",
+        "Arithmetic of the network; master weights stay float32 (fp64: float64).",
+        "Run",
+        choices=PRECISIONS,
     )
     snapshots: str | None = option(
         None, "Epochs after which to keep a copy: '0,1,5', 'log:20' (0 and 20 log-spaced) or 'all'.", "Run"
@@ -137,6 +154,10 @@ class TrainConfig:
             for name in ("alpha", "fc_params", "kernel_size"):
                 if getattr(self, name) is not None:
                     raise UsageError(f"{name} is part of the model in --init; it cannot be changed here")
+            if self.connectivity != "conv":
+                raise UsageError(
+                    "connectivity is part of the model in --init", hint="lcstool embed changes it"
+                )
             if self.dropout:
                 raise UsageError("dropout is part of the model in --init; it cannot be changed here")
         if self.refit and self.init is None:

@@ -16,7 +16,7 @@ from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.setup import Setup
 from lcstool.stages.train.state import Position
 
-AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+AUTOCAST = {"fp32": None, "fp64": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def learning_rate(config: TrainConfig, step: int, num_steps: int) -> float:
@@ -43,7 +43,8 @@ class Loop:
         self.batch_size = min(config.batch_size, len(self.train))
         self.steps_per_epoch = len(self.train) // self.batch_size
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=config.precision == "fp16")
-        self.prepare = setup.preprocess.on(setup.device, setup.dataset.in_shape[1:])
+        dtype = torch.float64 if config.precision == "fp64" else torch.float32
+        self.prepare = setup.preprocess.on(setup.device, setup.dataset.in_shape[1:], dtype)
         self.augment = build_augmentation(config.augment)
         self.dropouts = [m for m in setup.model.modules() if isinstance(m, SeededDropout) and m.p > 0]
 
@@ -92,6 +93,8 @@ class Loop:
         loss = compute_loss(config.loss, logits, batch.labels, config.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        if config.lr_match == "orbit" and self.setup.subspace is not None:
+            self.setup.subspace.tie_gradients()
         if isinstance(optimizer, BetaLasso):
             optimizer.last_change = None
         self.scaler.step(optimizer)

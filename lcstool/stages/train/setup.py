@@ -13,9 +13,10 @@ from lcstool.data import load_dataset
 from lcstool.data.dataset import ImageDataset
 from lcstool.data.preprocess import Preprocess
 from lcstool.errors import BadInputError, UsageError
-from lcstool.models import ARCHITECTURES, ModelSpec, build_model, load_model
+from lcstool.models import ARCHITECTURES, Embedding, ModelSpec, build_model, load_model
 from lcstool.models.build import empty_model, weight_layers
 from lcstool.models.sizing import parse_count, sized_by_fc_params
+from lcstool.models.subspace import Subspace
 from lcstool.models.trace import trace
 from lcstool.optim import BetaLasso
 from lcstool.runtime import resolve_device, stream
@@ -33,6 +34,7 @@ class Setup:
     dataset: ImageDataset
     model: nn.Module
     optimizer: torch.optim.Optimizer
+    subspace: Subspace | None  # of a network with layers in convolutions' places
     preprocess: Preprocess
     header: Header
     inputs: dict[str, str]  # content digests by role
@@ -64,7 +66,17 @@ def resolve_spec(config: TrainConfig, dataset: ImageDataset) -> ModelSpec:
         config.dropout,
         config.kernel_size or 3,
     )
-    return sized_by_fc_params(spec, parse_count(config.fc_params)) if config.fc_params else spec
+    if config.fc_params:
+        spec = sized_by_fc_params(spec, parse_count(config.fc_params))
+    return spec if config.connectivity == "conv" else reconnected(spec, config.connectivity)
+
+
+def reconnected(spec: ModelSpec, connectivity: str) -> ModelSpec:
+    """The same network with every convolution locally or fully connected; UsageError if it has none."""
+    layers = trace(empty_model(spec), spec.in_shape).layers
+    if not layers or spec.arch.endswith(("-local", "-fc")):
+        raise UsageError(f"{spec.arch} has no convolutions to make {connectivity}")
+    return replace(spec, embedding=Embedding(tuple((name, connectivity) for name in layers)))
 
 
 def prepare(config: TrainConfig, resumed: Checkpoint | None = None) -> Setup:
@@ -93,7 +105,7 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None) -> Setup:
     else:
         spec = resolve_spec(config, dataset)
         model = build_model(spec, stream(config.seed, "init"))
-    model.to(device)
+    model.to(device, torch.float64 if config.precision == "fp64" else torch.float32)
     freeze(model, config.freeze)
     if config.refit:
         keep_zeros(model)
@@ -106,7 +118,10 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None) -> Setup:
         history=history,
     )
     optimizer = build_optimizer(config, model)
-    return Setup(config, device, dataset, model, optimizer, preprocess, header, inputs)
+    subspace = Subspace(model) if spec.embedding is not None else None
+    if config.lr_match == "orbit" and subspace is None:
+        raise UsageError("lr_match orbit needs an embedded network", hint="name one that lcstool embed made")
+    return Setup(config, device, dataset, model, optimizer, subspace, preprocess, header, inputs)
 
 
 def check_fits(spec: ModelSpec, config: TrainConfig, dataset: ImageDataset, where: str) -> None:

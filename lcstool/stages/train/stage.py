@@ -179,6 +179,8 @@ class _Run:
                 self.evaluated |= self._score(name, split)
         fields |= self.evaluated
         fields["density"] = densities(model)
+        if self.setup.subspace is not None:
+            fields["off_local_frac"] = self.setup.subspace.off_local_frac()
         if self.config.optim == "beta-lasso" and not self.config.refit:
             fields["killed"], fields["regrown"] = int(sums.killed), int(sums.regrown)
             fields["mask_unchanged_since_step"] = int(position.mask_step)
@@ -236,6 +238,8 @@ class _Run:
             if split is not None:
                 metrics |= self._score(name, split)
         metrics["layers"] = layer_table(self.setup.model, self.config)
+        if self.setup.subspace is not None:
+            metrics["subspace"] = self.setup.subspace.report()
         if self.config.optim == "beta-lasso" and not self.config.refit:
             metrics["mask_unchanged_since_step"] = int(self.loop.position.mask_step)
             metrics["steps"] = self.loop.num_steps
