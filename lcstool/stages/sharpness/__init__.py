@@ -1,0 +1,1 @@
+"""Gradient norm and extreme Hessian eigenvalues of the training loss: `lcstool sharpness`."""
