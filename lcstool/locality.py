@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 # Shape suffixes: U units, C channels, H W height and width of the input grid.
@@ -53,7 +53,7 @@ class Locality:
     null_sd: LocalityScores | None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"radius_ratio": self.radius_ratio}
 
     @property
     def radius_ratio(self) -> float | None:
@@ -61,6 +61,27 @@ class Locality:
         if self.value is None or self.null is None or not self.null.rms_radius_pixels:
             return None
         return self.value.rms_radius_pixels / self.null.rms_radius_pixels
+
+
+def units_on_grid(
+    model: nn.Module, in_shape: tuple[int, int, int], pixel_order: Tensor | None = None
+) -> Tensor | None:
+    """The first layer's weights on the image, (U, C, H, W); None if the first layer is not dense on the image.
+
+    Args:
+        model: The network.
+        in_shape: Channels, height, width of its input.
+        pixel_order: The permutation it was trained under (input pixel i shows image pixel order[i]), undone here.
+    """
+    first = next((module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)), None)
+    if not isinstance(first, nn.Linear) or first.weight.shape[1] != math.prod(in_shape):
+        return None
+    weight_UCHW = first.weight.detach().view(-1, *in_shape)
+    if pixel_order is None:
+        return weight_UCHW
+    restored = torch.empty_like(weight_UCHW)
+    restored.flatten(2)[:, :, pixel_order.to(weight_UCHW.device)] = weight_UCHW.flatten(2)
+    return restored
 
 
 def measure_locality(

@@ -28,7 +28,8 @@ def resolve_device(name: str) -> torch.device:
         raise DeviceError(f"device {name!r} was asked for, but torch {torch.__version__} sees no GPU here",
                           hint="use --device cpu")  # fmt: skip
     if index and int(index) >= torch.cuda.device_count():
-        raise DeviceError(f"device {name!r} was asked for, but there are {torch.cuda.device_count()} GPUs")
+        last = torch.cuda.device_count() - 1
+        raise DeviceError(f"device {name!r} was asked for, but the GPUs seen end at cuda:{last}")
     return torch.device(name)
 
 

@@ -29,7 +29,7 @@ Json = dict[str, Any]
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces and no NaN: the same value always gives the same text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,10 @@ class Header:
             raise BadInputError(f"the lcstool header of {where} is not a JSON object")
         version = fields.pop("format", None)
         if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+            newer = type(version) is int and version > FORMAT_VERSION
             raise BadInputError(
-                f"{where} has lcstool format {str(version)[:40]!r}; this lcstool reads 1 to {FORMAT_VERSION}",
-                hint="install a newer lcstool",
+                f"{where} has lcstool format {str(version)[:40]!r}; this lcstool reads up to {FORMAT_VERSION}",
+                hint="install a newer lcstool" if newer else None,
             )
         kinds: dict[str, type] = {
             "kind": str, "model": dict, "input": dict, "layers": dict, "storage": dict, "history": list, "state": dict,

@@ -81,7 +81,7 @@ def header_length(first_bytes: bytes, where: str) -> int:
             f"{where} is truncated: {len(first_bytes)} bytes, a safetensors file has at least 10"
         )
     length = int(struct.unpack("<Q", first_bytes)[0])
-    if first_bytes[:2] == b"PK" or first_bytes[0] == 0x80:
+    if length > MAX_HEADER_BYTES and (first_bytes[:2] == b"PK" or first_bytes[0] == 0x80):
         raise BadInputError(
             f"{where} is a pickle or zip archive, not a safetensors file",
             hint="pickles are never loaded; save the state dict with safetensors.torch.save_file",
@@ -135,7 +135,7 @@ def _parse_entry(name: str, entry: Any, where: str) -> TensorInfo:
             f"{where}: tensor {name!r} has dtype {entry['dtype']!r}; known: {', '.join(DTYPES)}"
         )
     shape, offsets = entry["shape"], entry["data_offsets"]
-    if not _are_sizes(shape) or math.prod(shape) > MAX_ELEMENTS or len(shape) > 64:
+    if not _are_sizes(shape) or len(shape) > 64 or math.prod(shape) > MAX_ELEMENTS:
         raise BadInputError(f"{where}: tensor {name!r} has an impossible shape {str(shape)[:80]}")
     if not _are_sizes(offsets) or len(offsets) != 2:
         raise BadInputError(f"{where}: tensor {name!r} has impossible data_offsets {str(offsets)[:80]}")
@@ -168,6 +168,6 @@ def lay_out(
         end = position + math.prod(shape) * dtype.itemsize
         header[name] = {"dtype": DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [position, end]}
         position = end
-    raw = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    raw = json.dumps(header, separators=(",", ":"), ensure_ascii=True).encode()
     raw += b" " * (-len(raw) % 8)
     return struct.pack("<Q", len(raw)) + raw, order

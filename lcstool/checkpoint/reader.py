@@ -126,29 +126,32 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
         BadInputError: if the file is missing, empty, truncated, or not a well-formed safetensors file.
         UsageError: if standard input is a terminal.
     """
-    if str(source) != "-":
-        return Checkpoint(Path(source), str(source))
-    if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError(
-            "'-' reads a checkpoint from standard input, but that is a terminal", hint="pipe one in"
-        )
-    with tempfile.NamedTemporaryFile(prefix="lcstool-", suffix=".safetensors") as spool:
-        _spool(sys.stdin.buffer, spool)
-        spool.flush()
-        return Checkpoint(Path(spool.name), "standard input")
+    path = Path(source)
+    if str(source) == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            what = "'-' reads a checkpoint from standard input, but that is a terminal"
+            raise UsageError(what, hint="pipe one in")
+        return _spooled(sys.stdin.buffer, "standard input")
+    if path.is_fifo():
+        with _opened(path, str(source)) as stream:
+            return _spooled(stream, str(source))
+    return Checkpoint(path, str(source))
 
 
-def _spool(stream: IO[bytes], spool: IO[bytes]) -> None:
+def _spooled(stream: IO[bytes], where: str) -> Checkpoint:
     """Copy one safetensors file from a pipe, its header checked before its data is taken in."""
-    where = "standard input"
     first = stream.read(8)
     length = header_length(first, where)
     raw = stream.read(length)
-    if len(raw) == length:  # otherwise the reader reports the truncation
-        parse_header(raw, where)
-    spool.write(first + raw)
-    while block := stream.read(_BLOCK_BYTES):
-        spool.write(block)
+    with tempfile.NamedTemporaryFile(prefix="lcstool-", suffix=".safetensors") as spool:
+        spool.write(first + raw)
+        if len(raw) == length:  # otherwise the reader reports the truncation
+            left = parse_header(raw, where)[2] + 1  # one byte too many is noticed, more are not taken in
+            while left > 0 and (block := stream.read(min(left, _BLOCK_BYTES))):
+                spool.write(block)
+                left -= len(block)
+        spool.flush()
+        return Checkpoint(Path(spool.name), where)
 
 
 def _opened(path: Path, where: str) -> IO[bytes]:

@@ -112,6 +112,6 @@ def check_writable(out: str | Path) -> None:
     if path.is_dir():
         raise OutputError(f"{path} is a folder; expected a file name")
     if not path.parent.is_dir():
-        raise OutputError(f"the folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
+        raise OutputError(f"{path}: the folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"the folder {path.parent} is read-only")
+        raise OutputError(f"{path}: the folder {path.parent} is read-only")

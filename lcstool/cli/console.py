@@ -31,13 +31,19 @@ def _console(to_stderr: bool) -> "Console":
     return console
 
 
-def show_error(error: LcsError) -> None:
-    """One line for what was wrong, one for what to do."""
+def plain(value: object) -> str:
+    """Text from outside, fit for a terminal: one line, no markup, no control characters, no lone surrogates."""
     from rich.markup import escape
 
-    stderr().print(f"[bold red]error:[/] {escape(error.message)}")
+    text = "".join(char if char.isprintable() else " " for char in str(value))
+    return escape(text.encode("utf-8", "replace").decode())
+
+
+def show_error(error: LcsError) -> None:
+    """One line for what was wrong, one for what to do."""
+    stderr().print(f"[bold red]error:[/] {plain(error.message)}")
     if error.hint:
-        stderr().print(f"[dim]hint:[/] {escape(error.hint)}")
+        stderr().print(f"[dim]hint:[/] {plain(error.hint)}")
 
 
 def new_table(title: str, *columns: str) -> "Table":
@@ -53,7 +59,7 @@ def new_table(title: str, *columns: str) -> "Table":
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout, full precision, no NaN."""
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lcstool.cli import app
-from lcstool.cli.console import new_table, percent, print_json, stdout
+from lcstool.cli.console import new_table, percent, plain, print_json, stdout
 from lcstool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def info(
     ] = None,
     image_size: Annotated[
         list[int] | None,
-        typer.Option("--image-size", min=1, help="With --archs: sides in pixels \\[default: 32]; may be repeated.",
+        typer.Option("--image-size", min=1, help="With --archs: sides \\[default: 16, 32, 64]; may be repeated.",
                      show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -35,7 +35,7 @@ def info(
     if archs == (file is not None):
         raise UsageError("give a file to describe, or --archs", hint="lcstool info net.safetensors")
     if archs:
-        _show_archs(alpha, image_size or [32], as_json)
+        _show_archs(alpha, image_size or [16, 32, 64], as_json)
         return
     assert file is not None
     from lcstool.checkpoint import open_checkpoint
@@ -69,52 +69,61 @@ def _show_archs(alphas: list[int] | None, images: list[int], as_json: bool) -> N
 
 
 def _show_file(found: "FileInfo") -> None:
-    from rich.markup import escape
-
     from lcstool.stages.info import unfinished
 
     header, out = found.header, stdout()
-    out.print(f"[bold]{escape(found.where)}[/]")
+    out.print(f"[bold]{plain(found.where)}[/]")
     if header is None:
         out.print("kind     not written by lcstool (a plain safetensors file)")
     else:
-        out.print(f"kind     {escape(header.kind)}")
+        out.print(f"kind     {plain(header.kind)}")
         if header.model:
-            args = ", ".join(f"{name} {value}" for name, value in header.model.get("args", {}).items())
-            out.print(escape(f"model    {header.model.get('arch')} ({args})"))
+            out.print(f"model    {plain(header.model.get('arch'))} ({_pairs(header.model.get('args'))})")
+        if header.model and header.model.get("embedding"):
+            out.print(f"embedded {_pairs(header.model['embedding'])}")
         if header.input:
-            size = header.input.get("classes") or []
-            out.print(escape(f"input    normalised by mean {header.input.get('mean')}, std {header.input.get('std')}; "
-                             f"{len(size)} classes"))  # fmt: skip
+            out.print(
+                f"input    {_pairs({name: v for name, v in header.input.items() if name != 'classes'})}"
+            )
+            classes = header.input.get("classes")
+            out.print(
+                f"classes  {plain(', '.join(map(str, classes)) if isinstance(classes, list) else classes)}"
+            )
         position = unfinished(header)
         if position:
-            out.print(
-                f"[yellow]unfinished: epoch {position['epoch']}, step {position['step']}; go on with --resume[/]"
-            )
+            where = f"epoch {plain(position['epoch'])}, step {plain(position['step'])}"
+            out.print(f"[yellow]unfinished: {where}; go on with --resume[/]")
         for number, entry in enumerate(header.history, start=1):
-            out.print(escape(f"stage {number}  {_one_line(entry)}"))
+            out.print(f"stage {number}  {plain(_one_line(entry))}")
     out.print(f"content  {found.digest}")
     table = new_table("", "tensor", "dtype", "shape", "elements", "non-zeros", "density")
     for tensor in found.tensors:
         table.add_row(
-            escape(tensor.name), tensor.dtype, " x ".join(map(str, tensor.shape)) or "scalar",
+            plain(tensor.name), tensor.dtype, " x ".join(map(str, tensor.shape)) or "scalar",
             f"{tensor.num_elements:,}", f"{tensor.nonzeros:,}", percent(tensor.density),
         )  # fmt: skip
     out.print(table)
 
 
+def _pairs(value: object) -> str:
+    """A mapping's items in one line; anything else as it is."""
+    if isinstance(value, dict):
+        return plain(", ".join(f"{name} {item}" for name, item in value.items() if item is not None))
+    return plain(value)
+
+
 def _one_line(entry: dict[str, object]) -> str:
     """A history entry in one line: the stage and its accuracies."""
-    metrics = entry.get("metrics")
+    metrics, config = entry.get("metrics"), entry.get("config")
     parts = [str(entry["stage"])]
-    config = entry.get("config")
     if isinstance(config, dict):
-        parts += [f"{name} {config[name]}" for name in ("dataset", "optim", "epochs") if name in config]
+        wanted = ("dataset", "optim", "epochs", "to", "storage")
+        parts += [f"{name} {config[name]}" for name in wanted if config.get(name) is not None]
     parts.append(f"seed {entry.get('seed')}")
     if isinstance(metrics, dict):
+        scores = {name: value for name, value in metrics.items() if name.endswith("accuracy_frac")}
         parts += [
-            f"{n.removesuffix('_frac')} {percent(v)}"
-            for n, v in metrics.items()
-            if n.endswith("accuracy_frac")
+            f"{name.removesuffix('_frac')} {percent(value) if isinstance(value, float) else value}"
+            for name, value in scores.items()
         ]
     return ", ".join(parts)

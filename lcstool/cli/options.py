@@ -158,7 +158,7 @@ def _read_yaml(file: Path) -> dict[Any, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_strict_loader())
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror or error}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -168,6 +168,22 @@ def _read_yaml(file: Path) -> dict[Any, Any]:
     if not isinstance(content, dict):
         raise UsageError(f"{file} should map field names to values, found a {type(content).__name__}")
     return content
+
+
+@functools.cache
+def _strict_loader() -> Any:
+    """PyYAML's safe loader, which takes the last of two equal keys without a word, made to refuse them."""
+    import yaml
+
+    class StrictLoader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            twice = sorted({str(name) for name in names if names.count(name) > 1})
+            if twice:
+                raise yaml.YAMLError(f"key {twice[0]!r} stands twice")
+            return super().construct_mapping(node, deep)
+
+    return StrictLoader
 
 
 def _convert(value: Any, hint: Any, name: str, where: str) -> Any:

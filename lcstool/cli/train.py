@@ -69,6 +69,8 @@ def train(
 
     check_writable(outputs.out)
     check_writable(outputs.partial)
+    if outputs.metrics is not None:
+        check_writable(outputs.metrics)
     if outputs.partial.exists() and not resume:
         stderr().print(
             f"[yellow]note:[/] {outputs.partial} holds an interrupted run; --resume would go on from it"
@@ -85,7 +87,10 @@ def train(
     if not named:
         sys.stdout.write(f"{outputs.out}\n")
     if not quiet:
-        (stdout() if named and outputs.out != "-" else stderr()).print(result_table(result))
+        console = stdout() if named and outputs.out != "-" else stderr()
+        console.print(result_table(result))
+        if result.metrics.get("locality"):
+            console.print(locality_line(result.metrics["locality"]))
 
 
 def _stem(config: TrainConfig) -> str:
@@ -104,6 +109,8 @@ def _outputs(config: TrainConfig, out: str, stem: str, metrics: Path | None) -> 
             raise UsageError("snapshots are files named after the output; give -o a file name")
         digest = hashlib.sha256(repr(config).encode()).hexdigest()[:8]
         return TrainOutputs(out, Path(f"{stem}-{digest}.partial.safetensors"), metrics)
+    if Path(out).exists() and not Path(out).is_file():  # a device or FIFO: nothing belongs beside it
+        return TrainOutputs(out, Path(f"{stem}.partial.safetensors"), metrics)
     base = stem_of(out)
     return TrainOutputs(
         out,
@@ -131,6 +138,17 @@ def result_table(result: "TrainResult") -> Any:
             "-" if ratio is None else f"{ratio:.3g}",
         )  # fmt: skip
     return table
+
+
+def locality_line(locality: dict[str, Any]) -> str:
+    """How local the first layer's units are, beside the same weights shuffled."""
+    units = f"first layer: {percent(locality['units_frac'], 0)} of units have {locality['min_nonzeros']}+ non-zeros"
+    if locality["value"] is None:
+        return units
+    value, null = (locality[name]["rms_radius_pixels"] for name in ("value", "null"))
+    return (
+        f"{units}; rms radius {value:.2f} pixels, {null:.2f} with pixels shuffled (ratio {value / null:.2f})"
+    )
 
 
 def _show_plan(config: TrainConfig, as_json: bool) -> None:

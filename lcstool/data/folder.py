@@ -39,7 +39,7 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _common_size(root: Path) -> tuple[int, int]:
-    """Height and width of the first image; reading refuses others of another size."""
+    """Height and width of the first image; images of another size are resized to it."""
     from PIL import Image
 
     files = _image_files(root / "train")

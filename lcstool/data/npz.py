@@ -1,6 +1,8 @@
 """Data from a NumPy archive: {train,test}_images (N, H, W, C) or (N, H, W) uint8 and {train,test}_labels (N,)."""
 
 import zipfile
+import zlib
+from typing import IO
 
 import numpy as np
 import torch
@@ -9,15 +11,16 @@ from lcstool.data import Request
 from lcstool.data.dataset import ImageDataset, Split, check_dataset, resize_images
 from lcstool.errors import BadInputError
 
+# What zipfile and zlib raise on damaged, encrypted or oddly compressed archives.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+
 
 def load_npz(request: Request) -> ImageDataset:
     """Load `npz:PATH`; arrays are never unpickled."""
     assert request.path is not None
     where = str(request.path)
     try:
-        with np.load(request.path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise BadInputError(f"{where} is a single array, not an .npz archive")
+        with request.path.open("rb") as file, _archive(file, where) as archive:
             missing = [
                 f"{split}_{part}"
                 for split in ("train", "test")
@@ -31,13 +34,20 @@ def load_npz(request: Request) -> ImageDataset:
             splits = [_split(archive, name, request, where) for name in ("train", "test")]
     except OSError as error:
         raise BadInputError(f"{where} cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, SyntaxError) as error:
+    except (*_ZIP_ERRORS, ValueError, EOFError, KeyError, MemoryError, SyntaxError) as error:
         raise BadInputError(f"{where} is not a readable .npz archive: {str(error)[:160]}") from None
     num_classes = 1 + max(int(split.labels.max()) if len(split) else 0 for split in splits)
     if num_classes > 1_000_000:
         raise BadInputError(f"{where}: a label of {num_classes - 1}; expected class numbers from 0")
     names = tuple(str(label) for label in range(num_classes))
     return check_dataset(ImageDataset("npz", splits[0], splits[1], names), where)
+
+
+def _archive(file: IO[bytes], where: str) -> np.lib.npyio.NpzFile:
+    loaded = np.load(file, allow_pickle=False)
+    if not isinstance(loaded, np.lib.npyio.NpzFile):
+        raise BadInputError(f"{where} is a single array, not an .npz archive")
+    return loaded
 
 
 def _split(archive: np.lib.npyio.NpzFile, name: str, request: Request, where: str) -> Split:

@@ -1,5 +1,6 @@
 """How stored images become a network's input: normalisation and an optional permutation of the pixels."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -73,14 +74,19 @@ class Preprocess:
         return {"mean": list(self.mean), "std": list(self.std), "permute_pixels": self.permute_seed}
 
     @staticmethod
-    def from_json(fields: dict[str, Any], where: str) -> "Preprocess":
+    def from_json(fields: dict[str, Any], channels: int, where: str) -> "Preprocess":
+        """The inverse of `to_json`, for images of so many channels; BadInputError says what is not usable."""
         try:
             mean, std = (tuple(float(value) for value in fields[name]) for name in ("mean", "std"))
             seed = fields.get("permute_pixels")
-            if len(mean) != len(std) or min(std) <= 0 or not (seed is None or type(seed) is int):
-                raise ValueError(str(fields)[:80])
+            if not all(map(math.isfinite, mean + std)) or min(std) <= 0:
+                raise ValueError("mean and std should be finite, std positive")
+            if not len(mean) == len(std) == channels:
+                raise ValueError(f"{len(mean)} means and {len(std)} stds for {channels} channels")
+            if seed is not None and not (type(seed) is int and 0 <= seed < 2**32):
+                raise ValueError("permute_pixels should be a seed")
             return Preprocess(mean, std, seed)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadInputError(f"{where}: the header's input description is not usable: {error}") from None
 
 

@@ -8,6 +8,7 @@ from lcstool.errors import BadInputError, UsageError
 from lcstool.models.registry import ARCHITECTURES, TORCHVISION, Architecture, architecture
 
 CONNECTIVITIES = ("fc", "local")
+MAX_SIZE = 1_000_000  # of alpha, sides and classes: beyond it even counting weights would overflow
 NORMS = ("units", "channels", "folded")
 
 
@@ -73,10 +74,15 @@ class ModelSpec:
         self.architecture  # noqa: B018  (raises for an unknown name)
         if min(self.alpha, self.channels, self.classes, *self.image, self.kernel_size, self.width or 1) < 1:
             raise UsageError(f"an architecture needs positive sizes, got {self}")
+        largest = max(self.alpha, self.channels, self.classes, *self.image, self.kernel_size, self.width or 1)
+        if largest > MAX_SIZE:
+            raise UsageError(f"a size of {largest} is beyond any memory (at most {MAX_SIZE} is taken)")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.kernel_size != 3 and not self.architecture.takes_kernel_size:
             raise UsageError(f"{self.arch} takes no kernel size", hint="resnet18 does")
+        if self.kernel_size % 2 == 0:
+            raise UsageError(f"the kernel size must be odd to keep the image's size, got {self.kernel_size}")
         if self.width is not None and self.arch != "3-fc":
             raise UsageError(f"{self.arch} takes no width", hint="use alpha")
         smallest = max(self.architecture.smallest_image, self.kernel_size if self.kernel_size != 3 else 1)

@@ -71,13 +71,17 @@ class BetaLasso(torch.optim.Optimizer):
     ) -> None:
         defaults = {"lr": lr, "lambda_": lambda_, "beta": beta}
         super().__init__(params, defaults)
-        for group in self.param_groups:
-            for name in defaults:
-                if not (math.isfinite(group[name]) and group[name] >= 0):
-                    raise ValueError(f"{name} must be finite and >= 0, got {group[name]}")
         self.track_support = track_support
         self.last_change: SupportChange | None = None
         self._support: dict[Tensor, Tensor] = {}  # derived from the weights, so not part of the state dict
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group; ValueError for a negative or non-finite hyperparameter."""
+        for name, default in self.defaults.items():
+            value = param_group.get(name, default)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be finite and >= 0, got {value}")
+        super().add_param_group(param_group)
 
     @overload
     def step(self, closure: None = None) -> None: ...

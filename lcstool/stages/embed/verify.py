@@ -68,7 +68,7 @@ def _real_images(config: EmbedConfig, source: Source) -> Tensor:
         )
     fields = source.header.input if source.header is not None else None
     preprocess = (
-        Preprocess.from_json(fields, source.where)
+        Preprocess.from_json(fields, source.spec.channels, source.where)
         if fields
         else Preprocess.of(dataset.train.images, "channel", None)
     )

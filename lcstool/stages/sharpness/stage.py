@@ -193,7 +193,7 @@ def sharpness(config: SharpnessConfig) -> SharpnessResult:
             dataset = dataset.with_train_size(config.train_size, stream(config.seed, "subset"))
         if header.input is None:
             raise BadInputError(f"{checkpoint.where} does not say how its input is normalised")
-        prepare = Preprocess.from_json(header.input, checkpoint.where).on(device, spec.image)
+        prepare = Preprocess.from_json(header.input, spec.channels, checkpoint.where).on(device, spec.image)
         project = None
         if config.subspace != "all":
             subspace = Subspace(model)

@@ -47,7 +47,7 @@ class TrainConfig:
         choices=("conv", *CONNECTIVITIES),
     )
     kernel_size: int | None = option(None, "Kernel size of resnet18: 3, 5, 7 or 9 [default: 3].", "Model")
-    dropout: float = option(0.0, "Dropout before each of the last two FC layers.", "Model")
+    dropout: float = option(0.0, "Dropout before the last FC layers (two, where there are two).", "Model")
     init: str | None = option(
         None,
         "Start from the model in this file ('-' for stdin); its architecture is taken over.",
@@ -69,8 +69,8 @@ class TrainConfig:
     augment: str = option(
         "crop-flip", "Augmentation, in batches on the device.", "Data", choices=AUGMENTATION_NAMES
     )
-    normalize: str = option(
-        "channel", "Normalise each channel by the training set, or keep pixels in [0, 1].", "Data",
+    normalize: str | None = option(
+        None, "Normalise each channel by the training set, or keep pixels in [0, 1] [default: channel].", "Data",
         choices=NORMALIZATIONS,
     )  # fmt: skip
     permute_pixels: int | None = option(
@@ -152,6 +152,9 @@ class TrainConfig:
             raise UsageError("alpha and fc_params both size the network; give one of them")
         if self.init is not None:
             for name in ("alpha", "fc_params", "kernel_size"):
+                if getattr(self, name) is not None:
+                    raise UsageError(f"{name} is part of the model in --init; it cannot be changed here")
+            for name in ("permute_pixels", "normalize"):
                 if getattr(self, name) is not None:
                     raise UsageError(f"{name} is part of the model in --init; it cannot be changed here")
             if self.connectivity != "conv":

@@ -7,8 +7,9 @@ import torch
 
 from lcstool.data.augment import build_augmentation
 from lcstool.data.dataset import Split
-from lcstool.errors import NonFiniteError
+from lcstool.errors import NonFiniteError, UsageError
 from lcstool.evaluation import compute_loss
+from lcstool.models.build import NORM_LAYERS
 from lcstool.models.local import SeededDropout
 from lcstool.optim import BetaLasso
 from lcstool.runtime import stream
@@ -41,6 +42,11 @@ class Loop:
         self.position = Position.start(setup.device)
         self.train: Split = setup.dataset.train.to(setup.device)
         self.batch_size = min(config.batch_size, len(self.train))
+        has_norm = any(isinstance(module, NORM_LAYERS) for module in setup.model.modules())
+        if self.batch_size < 2 and has_norm:
+            raise UsageError(
+                "batch normalisation needs batches of at least 2 images", hint="raise --batch-size"
+            )
         self.steps_per_epoch = len(self.train) // self.batch_size
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=config.precision == "fp16")
         dtype = torch.float64 if config.precision == "fp64" else torch.float32

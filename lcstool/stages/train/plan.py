@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from lcstool.checkpoint import open_checkpoint
 from lcstool.data import load_dataset
+from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec
 from lcstool.models.build import count_parameters, empty_model, weight_layers
+from lcstool.runtime import resolve_device
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.setup import check_fits, resolve_spec
 
@@ -37,6 +39,7 @@ class TrainPlan:
 
 def plan(config: TrainConfig) -> TrainPlan:
     """Size up a run; nothing is written, built or downloaded."""
+    resolve_device(config.device)
     data_dir = Path(config.data_dir) if config.data_dir else None
     dataset = load_dataset(config.dataset, config.image_hw(), data_dir, keep=False)
     if config.init is not None:
@@ -46,7 +49,11 @@ def plan(config: TrainConfig) -> TrainPlan:
     else:
         spec = resolve_spec(config, dataset)
     model = empty_model(spec)
-    num_train = config.train_size or round(len(dataset.train) * (1 - config.val_fraction))
+    num_train = len(dataset.train) - round(len(dataset.train) * config.val_fraction)
+    if config.train_size is not None:
+        if config.train_size > num_train:
+            raise BadInputError(f"there are {num_train} training images, not {config.train_size}")
+        num_train = config.train_size
     batch = min(config.batch_size, num_train)
     state_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
     weight_bytes = sum(parameter.nbytes for parameter in model.parameters())

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lcstool.checkpoint import check_writable
 from lcstool.evaluation import LOSS_UNITS, Score
 from lcstool.models.build import weight_layers
 from lcstool.stages.train.config import TrainConfig
@@ -57,6 +58,7 @@ class MetricsFile:
         self.path = path
         if path is None:
             return
+        check_writable(path)
         kept = []
         if first_epoch > 1 and path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():

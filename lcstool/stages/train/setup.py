@@ -48,8 +48,6 @@ def load_data(config: TrainConfig) -> ImageDataset:
         dataset = dataset.with_validation(config.val_fraction, stream(config.seed, "validation"))
     if config.train_size is not None:
         dataset = dataset.with_train_size(config.train_size, stream(config.seed, "subset"))
-    if len(dataset.train) < 2:
-        raise BadInputError("batch normalisation needs at least 2 training images")
     return dataset
 
 
@@ -90,7 +88,7 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None) -> Setup:
     dataset = load_data(config)
     inputs = {"dataset": dataset.digest}
     history: tuple[dict[str, Any], ...] = ()
-    preprocess = Preprocess.of(dataset.train.images, config.normalize, config.permute_pixels)
+    preprocess = Preprocess.of(dataset.train.images, config.normalize or "channel", config.permute_pixels)
     if resumed is not None or config.init is not None:
         source = resumed or open_checkpoint(config.init or "-")
         header = source.require_kind("model")
@@ -98,7 +96,7 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None) -> Setup:
         spec = ModelSpec.from_json(header.model or {}, source.where)
         check_fits(spec, config, dataset, source.where)
         if header.input is not None:
-            preprocess = Preprocess.from_json(header.input, source.where)
+            preprocess = Preprocess.from_json(header.input, spec.channels, source.where)
         history = header.history
         if resumed is None:
             inputs["init"] = source.digest()
@@ -127,7 +125,7 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None) -> Setup:
 def check_fits(spec: ModelSpec, config: TrainConfig, dataset: ImageDataset, where: str) -> None:
     """BadInputError unless the file's network is the one asked for and takes this data set's images and classes."""
     if config.arch not in (None, spec.arch):
-        raise BadInputError(f"{where} holds a {spec.arch}, not a {config.arch}", hint="leave --arch out")
+        raise BadInputError(f"{where} holds {spec.arch}, not {config.arch}", hint="leave --arch out")
     found, expected = (spec.channels, *spec.image), dataset.in_shape
     if found != expected:
         raise BadInputError(

@@ -9,8 +9,10 @@ from typing import Any, Protocol
 import torch
 
 from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
+from lcstool.data.preprocess import pixel_permutation
 from lcstool.errors import BadInputError, InterruptedRunError, NonFiniteError
 from lcstool.evaluation import Score, evaluate
+from lcstool.locality import measure_locality, units_on_grid
 from lcstool.runtime import memory_errors, versions
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.loop import AUTOCAST, Loop
@@ -110,7 +112,7 @@ class _Run:
         self.setup = prepare(config, resumed)
         self.loop = Loop(self.setup)
         if resumed is not None:
-            self.loop.position = restore(self.setup, resumed, self.loop.scaler)
+            self.loop.position = restore(self.setup, resumed, self.loop.scaler, self.loop.steps_per_epoch)
         self.resumed = resumed is not None
         self.files: list[str] = []
         self.last_save = time.monotonic()
@@ -238,6 +240,11 @@ class _Run:
             if split is not None:
                 metrics |= self._score(name, split)
         metrics["layers"] = layer_table(self.setup.model, self.config)
+        in_shape, seed = self.setup.dataset.in_shape, self.setup.preprocess.permute_seed
+        order = None if seed is None else pixel_permutation(*in_shape[1:], seed)
+        units = units_on_grid(self.setup.model, in_shape, order)
+        if units is not None:
+            metrics["locality"] = measure_locality(units.cpu()).to_json()
         if self.setup.subspace is not None:
             metrics["subspace"] = self.setup.subspace.report()
         if self.config.optim == "beta-lasso" and not self.config.refit:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lcstool.checkpoint import Checkpoint, write_checkpoint
-from lcstool.errors import BadInputError, UsageError
+from lcstool.errors import BadInputError, NonFiniteError, UsageError
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.setup import Setup
 
@@ -111,30 +111,47 @@ def check_same_run(checkpoint: Checkpoint, config: TrainConfig) -> None:
             )
 
 
-def restore(setup: Setup, checkpoint: Checkpoint, scaler: torch.amp.GradScaler) -> Position:
-    """Put the optimizer's memory and the position back; the model was loaded with the setup."""
-    header = checkpoint.require_kind("model")
-    state = header.state or {}
-    if state.get("inputs", {}).get("dataset") != setup.inputs["dataset"]:
-        raise BadInputError(f"{checkpoint.where} was trained on other data (its digest differs)")
-    setup.inputs.update(state["inputs"])
+def restore(
+    setup: Setup, checkpoint: Checkpoint, scaler: torch.amp.GradScaler, steps_per_epoch: int
+) -> Position:
+    """Put the optimizer's memory and the position back; the model was loaded with the setup.
+
+    Raises:
+        BadInputError: if the saved state is of other data, or not one that a run can have.
+    """
+    state, where = checkpoint.require_kind("model").state or {}, checkpoint.where
+    inputs = state.get("inputs")
+    if not isinstance(inputs, dict) or inputs.get("dataset") != setup.inputs["dataset"]:
+        raise BadInputError(f"{where} was trained on other data (its digest differs)")
+    setup.inputs.update(inputs)
     for name, parameter in setup.model.named_parameters():
-        if f"state/momentum/{name}" in checkpoint.tensors:
-            buffer = checkpoint[f"state/momentum/{name}"].to(setup.device)
+        saved = f"state/momentum/{name}"
+        if saved in checkpoint.tensors:
+            info = checkpoint.tensors[saved]
+            if info.shape != tuple(parameter.shape) or info.dtype != parameter.dtype:
+                raise BadInputError(
+                    f"{where}: tensor {saved!r} is {info.dtype} {list(info.shape)}, not as its weight"
+                )
+            buffer = checkpoint[saved].to(setup.device)
+            if not bool(torch.isfinite(buffer).all()):
+                raise NonFiniteError(f"{where}: tensor {saved!r} holds NaN or infinite values")
             setup.optimizer.state[parameter]["momentum_buffer"] = buffer
+    bounds = {"epoch": setup.config.epochs, "step": steps_per_epoch, "images": len(setup.dataset.train)}
     try:
         if state["scaler"]:
             scaler.load_state_dict(state["scaler"])
+        counts = {name: state[name] for name in (*bounds, "mask_step", "correct", "killed", "regrown")}
+        for name, count in counts.items():
+            if type(count) is not int or not 0 <= count <= bounds.get(name, 2**62):
+                raise ValueError(f"{name} {count!r}")
         start = Position.start(setup.device)
         sums = Sums(
             start.sums.loss + float(state["loss"]),
-            start.sums.correct + int(state["correct"]),
-            int(state["images"]),
-            start.sums.killed + int(state["killed"]),
-            start.sums.regrown + int(state["regrown"]),
+            start.sums.correct + counts["correct"],
+            counts["images"],
+            start.sums.killed + counts["killed"],
+            start.sums.regrown + counts["regrown"],
         )
-        return Position(
-            int(state["epoch"]), int(state["step"]), sums, start.mask_step + int(state["mask_step"])
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInputError(f"{checkpoint.where}: the saved state is not usable: {error!r}") from None
+        return Position(counts["epoch"], counts["step"], sums, start.mask_step + counts["mask_step"])
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise BadInputError(f"{where}: the saved state is not usable: {error!r}") from None

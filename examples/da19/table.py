@@ -1,0 +1,52 @@
+"""The numbers behind Figs. 2, 3, 4, 7 and 9 of d'Ascoli et al. 2019 as one Markdown table.
+
+python3 table.py OUT TIME...   reads OUT/{cnn.epochTIME,efcn.TIME,fcn}.safetensors and OUT/sharpness.TIME.json
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def last_metrics(path: Path) -> dict:
+    """The headline metrics that a file's history ends with."""
+    shown = subprocess.run(["lcstool", "info", path, "--json"], check=True, capture_output=True, text=True)
+    trained = [entry for entry in json.loads(shown.stdout)["history"] if entry["stage"] == "train"]
+    return trained[-1]["metrics"]
+
+
+def share(part: float, metrics: dict) -> str:
+    in_all = metrics["subspace"]["in_all"]
+    return f"{100 * part / (in_all['conv'] + in_all['unshared_local'] + in_all['off_local']):.3f} %"
+
+
+def main(out: Path, times: list[str]) -> None:
+    fcn = last_metrics(out / "fcn.safetensors")
+    print(f"FCN from scratch: test accuracy {100 * fcn['test_accuracy_frac']:.2f} %, "
+          f"delta {fcn['subspace']['off_local_frac']:.4f}\n")  # fmt: skip
+    columns = (
+        "t_w | CNN at t_w | eFCN | delta | conv | unshared local | off-local | gradient norm | lambda_max"
+    )
+    print(f"| {columns} | lambda_min |")
+    print("|---" * 10 + "|")
+    for time in times:
+        cnn = last_metrics(out / f"cnn.epoch{time}.safetensors").get("test_accuracy_frac")
+        efcn = last_metrics(out / f"efcn.{time}.safetensors")
+        sharp = json.loads((out / f"sharpness.{time}.json").read_text())
+        parts = efcn["subspace"]["in_all"]
+        cells = [
+            str(int(time)),
+            "-" if cnn is None else f"{100 * cnn:.2f} %",
+            f"{100 * efcn['test_accuracy_frac']:.2f} %",
+            f"{efcn['subspace']['off_local_frac']:.4f}",
+            *(share(parts[name], efcn) for name in ("conv", "unshared_local", "off_local")),
+            f"{sharp['gradient_norm']:.3g}",
+            f"{sharp['largest']['value']:.3g}",
+            f"{sharp['smallest']['value']:.3g}",
+        ]
+        print(f"| {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

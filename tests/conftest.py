@@ -1,0 +1,197 @@
+"""Fixtures that several folders of tests share: tiny data, tiny runs, and the command as a real process."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.stage import TrainOutputs, TrainResult, train
+
+CLASSES = 4
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a process left: exit code, what it printed, and what it said."""
+
+    code: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.stderr.splitlines()
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The caller's environment without anything that changes output, with one thread."""
+    kept = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
+    return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "NO_COLOR": "1"} | extra
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Whatever makes or downloads data keeps it here, never in the user's own cache."""
+    path = tmp_path_factory.mktemp("lcstool-data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LCSTOOL_DATA", str(path))
+        yield path
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator["subprocess.Popen[str]"]:
+    """A process that has imported torch once and forks for every command."""
+    command = [sys.executable, str(Path(__file__).with_name("fork_server.py"))]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment()) as server:
+        yield server
+        assert server.stdin is not None
+        server.stdin.close()
+
+
+@pytest.fixture
+def run_cli(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, fork_server: "subprocess.Popen[str]"
+) -> Callable[..., Finished]:
+    """Run `lcstool ARGS` as a process in the test's own folder.
+
+    It is forked from a process that knows torch already, since a start takes two seconds; `fresh=True` starts
+    `python -m lcstool` from nothing.
+    """
+
+    def run(*args: object, stdin: bytes = b"", fresh: bool = False, **env: str) -> Finished:
+        argv = [str(arg) for arg in args]
+        if fresh:
+            command = [sys.executable, "-m", "lcstool", *argv]
+            done = subprocess.run(
+                command,
+                input=stdin,
+                capture_output=True,
+                cwd=tmp_path,
+                env=environment(**env),
+                timeout=120,
+                check=False,
+            )
+            return Finished(done.returncode, done.stdout, done.stderr.decode())
+        streams = tmp_path_factory.mktemp("streams")
+        names = {name: str(streams / name) for name in ("stdin", "stdout", "stderr")}
+        Path(names["stdin"]).write_bytes(stdin)
+        assert fork_server.stdin is not None
+        assert fork_server.stdout is not None
+        fork_server.stdin.write(json.dumps({"argv": argv, "cwd": str(tmp_path), "env": env} | names) + "\n")
+        fork_server.stdin.flush()
+        code = json.loads(fork_server.stdout.readline())
+        return Finished(code, Path(names["stdout"]).read_bytes(), Path(names["stderr"]).read_text())
+
+    return run
+
+
+@pytest.fixture
+def started_cli(tmp_path: Path) -> Callable[..., Any]:
+    """Start `lcstool ARGS` without waiting for it; a context manager that leaves no process behind."""
+
+    @contextmanager
+    def start(*args: object, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
+        command = [sys.executable, "-m", "lcstool", *map(str, args)]
+        with subprocess.Popen(command, cwd=tmp_path, env=environment(), **options) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    return start
+
+
+def image_arrays(
+    num_train: int = 64,
+    num_test: int = 32,
+    classes: int = CLASSES,
+    side: int | tuple[int, int] = 16,
+    channels: int = 3,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Noise with one bright row a class: a net learns it within an epoch or two."""
+    rng = np.random.default_rng(seed)
+    height, width = (side, side) if isinstance(side, int) else side
+    arrays = {}
+    for split, count in (("train", num_train), ("test", num_test)):
+        labels = np.arange(count) % classes
+        images = rng.integers(0, 160, (count, height, width, channels), dtype=np.uint8)
+        images[np.arange(count), labels * height // classes] = 255
+        arrays[f"{split}_images"], arrays[f"{split}_labels"] = images, labels
+    return arrays
+
+
+@pytest.fixture(scope="session")
+def make_npz() -> Callable[..., Path]:
+    """Write an .npz data set: `make_npz(path, side=8, ...)`, arrays replaced or (None) left out by `arrays`."""
+
+    def make(path: Path, arrays: dict[str, Any] | None = None, **sizes: Any) -> Path:
+        content = image_arrays(**sizes) | (arrays or {})
+        np.savez(path, **{name: value for name, value in content.items() if value is not None})
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_npz(tmp_path_factory: pytest.TempPathFactory, make_npz: Callable[..., Path]) -> Path:
+    """64 training and 32 test images of 16x16x3 in four classes."""
+    return make_npz(tmp_path_factory.mktemp("data") / "tiny.npz")
+
+
+@pytest.fixture
+def tiny_config(tiny_npz: Path) -> Callable[..., TrainConfig]:
+    """A configuration of two epochs of four steps of a small s-fc; fields may be changed."""
+
+    def make(**changes: Any) -> TrainConfig:
+        fields = {
+            "dataset": f"npz:{tiny_npz}", "alpha": 1, "epochs": 2, "batch_size": 16, "augment": "none",
+            "lambda_conv": 1e-3, "lambda_fc": 1e-3, "device": "cpu",
+        }  # fmt: skip
+        if "init" in changes:
+            del fields["alpha"]
+        return TrainConfig(**(fields | changes))
+
+    return make
+
+
+def outputs_of(out: Path) -> TrainOutputs:
+    """The files beside `out`, named as the command names them."""
+    stem = str(out).removesuffix(".safetensors")
+    return TrainOutputs(
+        str(out),
+        Path(f"{stem}.partial.safetensors"),
+        Path(f"{stem}.metrics.jsonl"),
+        f"{stem}.epoch{{epoch}}.safetensors",
+    )
+
+
+@pytest.fixture
+def run_train(tmp_path: Path) -> Callable[..., TrainResult]:
+    """Train in this process: `run_train(config, "a.safetensors")`, stopped after `stop_after` steps if given."""
+
+    def run(
+        config: TrainConfig,
+        name: str = "net.safetensors",
+        resume: bool = False,
+        stop_after: int | None = None,
+    ) -> TrainResult:
+        steps = iter(range(1, 10**6))
+
+        def stop() -> bool:
+            return stop_after is not None and next(steps) >= stop_after
+
+        return train(config, outputs_of(tmp_path / name), resume=resume, stop_requested=stop)
+
+    return run

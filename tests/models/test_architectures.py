@@ -1,0 +1,167 @@
+"""Every registered architecture: shapes, initial weights, specs from outside."""
+
+import math
+from importlib import import_module
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from lcstool.errors import BadInputError, LcsError, UsageError
+from lcstool.models import ARCHITECTURES, ModelSpec, build_model
+from lcstool.models.build import empty_model, weight_layers
+from lcstool.models.local import SeededDropout
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("image", [(16, 16), (18, 11)], ids=["square", "rectangle"])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_forward_and_backward(arch: str, image: tuple[int, int], channels: int) -> None:
+    model = build_model(ModelSpec(arch, image, channels, 5, 2))
+    images = torch.randn(3, channels, *image, generator=torch.Generator().manual_seed(0))
+    for mode in (True, False):
+        logits = model.train(mode)(images)
+        assert logits.shape == (3, 5)
+        assert torch.isfinite(logits).all()
+    logits.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_the_smallest_image_is_taken_and_a_smaller_one_refused(arch: str) -> None:
+    side = ARCHITECTURES[arch].smallest_image
+    model = build_model(ModelSpec(arch, (side, side), 1, 2, 1)).eval()
+    assert model(torch.zeros(2, 1, side, side)).shape == (2, 2)
+    if side > 1:
+        with pytest.raises(BadInputError, match=f"the image is {side - 1}x{side}, smaller than the"):
+            ModelSpec(arch, (side - 1, side), 1, 2, 1)
+
+
+@pytest.mark.parametrize("kernel", [5, 9])
+def test_resnet18_runs_with_other_kernels(kernel: int) -> None:
+    model = build_model(ModelSpec("resnet18", (9, 9), 3, 4, 1, kernel_size=kernel)).eval()
+    assert model(torch.zeros(2, 3, 9, 9)).shape == (2, 4)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_initial_weights_are_those_of_torchs_layers(arch: str) -> None:
+    """Uniform in +-1/sqrt(fan-in), and a function of the generator alone."""
+    spec = ModelSpec(arch, (16, 16), 3, 5, 2)
+    model = build_model(spec, torch.Generator().manual_seed(7))
+    for layer in weight_layers(model).values():
+        weight = layer.weight.detach()
+        weight = weight.flatten(3).flatten(0, 2) if weight.ndim == 6 else weight.flatten(1)
+        bound = 1 / math.sqrt(weight.shape[1])
+        assert weight.abs().max() <= bound
+        if weight.numel() > 500:
+            assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)
+    torch.manual_seed(123)
+    again = build_model(spec, torch.Generator().manual_seed(7)).state_dict()
+    assert all(tensor.equal(again[name]) for name, tensor in model.state_dict().items())
+    other = build_model(spec, torch.Generator().manual_seed(8)).state_dict()
+    assert not other[next(iter(other))].equal(again[next(iter(again))])
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_dropout_stands_before_the_last_layers_and_only_there(arch: str) -> None:
+    def dropouts(model: nn.Module) -> list[float]:
+        return [m.p for m in model.modules() if isinstance(m, SeededDropout)]
+
+    spec = ModelSpec(arch, (16, 16), 3, 5, 1, dropout=0.25)
+    assert dropouts(empty_model(spec)) == [0.25] * (1 if arch in ("resnet18", "vanilla-cnn") else 2)
+
+
+def test_dropout_keeps_the_mean_and_draws_from_its_generator() -> None:
+    dropout = SeededDropout(0.25)
+    dropout.generator = torch.Generator().manual_seed(0)
+    dropped = dropout(torch.ones(100, 1000))
+    assert set(dropped.unique().tolist()) == {0.0, torch.tensor(4 / 3).item()}
+    assert dropped.mean().item() == pytest.approx(1, abs=0.01)
+    dropout.generator = torch.Generator().manual_seed(0)
+    assert dropout(torch.ones(100, 1000)).equal(dropped)
+    assert dropout.eval()(torch.ones(3)).tolist() == [1, 1, 1]
+
+
+SPECS = st.builds(
+    dict,
+    arch=st.sampled_from(list(ARCHITECTURES)),
+    image=st.tuples(st.integers(9, 64), st.integers(9, 64)),
+    channels=st.integers(1, 4),
+    classes=st.integers(1, 20),
+    alpha=st.integers(1, 9),
+    dropout=st.sampled_from([0.0, 0.5]),
+)
+
+
+@given(fields=SPECS, kernel_size=st.sampled_from([3, 5, 7]), width=st.none() | st.integers(1, 50))
+def test_a_spec_comes_back_from_json(fields: dict[str, Any], kernel_size: int, width: int | None) -> None:
+    extra: dict[str, Any] = {"kernel_size": kernel_size} if fields["arch"] == "resnet18" else {}
+    if fields["arch"] == "3-fc":
+        extra["width"] = width
+    spec = ModelSpec(**fields, **extra)
+    assert ModelSpec.from_json(spec.to_json(), "x") == spec
+
+
+GOOD = {"arch": "s-fc", "args": {"image": [16, 16], "channels": 3, "classes": 5, "alpha": 2, "dropout": 0.0}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": [16]}, {"image": [16, 16, 16]}, {"image": "16"}, {"image": [16.0, 16]}, {"image": [0, 16]},
+        {"image": None}, {"alpha": 0}, {"alpha": -1}, {"alpha": "2"}, {"alpha": 2.0}, {"alpha": True},
+        {"classes": 0}, {"channels": 0}, {"channels": None}, {"dropout": 1}, {"dropout": -0.1}, {"dropout": "x"},
+        {"dropout": None}, {"kernel_size": 5}, {"width": 7}, {"colour": 1}, {"arch": "x"},
+        {"alpha": 2**40}, {"alpha": 10**30}, {"image": [2**40, 2**40]}, {"classes": 2**62},
+    ],
+    ids=lambda change: str(change)[:40],
+)  # fmt: skip
+def test_a_bad_spec_is_bad_input(change: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError) as caught:
+        empty_model(ModelSpec.from_json({"arch": "s-fc", "args": GOOD["args"] | change}, "net.safetensors"))  # type: ignore[operator]
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"arch": "s-fc"},
+        {"args": {}},
+        {"arch": "s-fc", "args": []},
+        {"arch": "lenet", "args": GOOD["args"]},
+        {"arch": ["s-fc"], "args": GOOD["args"]},
+    ],
+    ids=str,
+)
+def test_half_a_spec_is_bad_input(spec: dict[str, Any]) -> None:
+    with pytest.raises(
+        BadInputError, match=r"net\.safetensors: the architecture in the header cannot be built"
+    ):
+        ModelSpec.from_json(spec, "net.safetensors")
+
+
+@pytest.mark.parametrize("kernel", [2, 4, 8])
+def test_an_even_kernel_is_refused_by_name(kernel: int) -> None:
+    """A stride-1 block with an even kernel changes the size of its images: the shortcut no longer fits."""
+    with pytest.raises(LcsError, match="kernel"):
+        empty_model(ModelSpec("resnet18", (16, 16), 3, 4, 1, kernel_size=kernel))
+
+
+def test_misplaced_arguments() -> None:
+    with pytest.raises(UsageError, match="s-fc takes no kernel size"):
+        ModelSpec("s-fc", (16, 16), 3, 4, 1, kernel_size=5)
+    with pytest.raises(UsageError, match="s-fc takes no width"):
+        ModelSpec("s-fc", (16, 16), 3, 4, 1, width=5)
+    with pytest.raises(UsageError, match="unknown architecture 'lenet'; known: s-conv"):
+        ModelSpec("lenet", (16, 16), 3, 4, 1)
+
+
+def test_the_registry_is_complete() -> None:
+    for name, entry in ARCHITECTURES.items():
+        assert callable(import_module(entry.module).build), name
+        assert entry.summary
+        assert entry.fc_counterpart is None or entry.fc_counterpart in ARCHITECTURES

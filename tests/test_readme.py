@@ -1,0 +1,50 @@
+"""The README's commands run, in order, in one empty folder; and it names every command there is."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def shown_commands() -> list[str]:
+    """Indented lines that begin with lcstool, and the last column of the table of stages."""
+    text = README.read_text(encoding="utf-8")
+    blocks = re.findall(r"^    (lcstool .*)$", text, flags=re.MULTILINE)
+    tried = re.findall(r"^\| `\w+(?:-\w+)*` \|.*\| `(lcstool [^`]*)` \|$", text, flags=re.MULTILINE)
+    return [*blocks, *tried]
+
+
+def test_every_command_of_the_readme_runs(tmp_path: Path, data_dir: Path) -> None:
+    commands = shown_commands()
+    assert len(commands) >= 8
+    script = "\n".join(command.replace("lcstool ", f"{sys.executable} -m lcstool ") for command in commands)
+    environment = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "2", "LCSTOOL_DATA": str(data_dir)}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {"cnn.safetensors", "cnn.efcn.safetensors", "efcn.safetensors"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
+
+
+def test_the_table_of_stages_is_that_of_the_command_line() -> None:
+    from lcstool.cli import app
+
+    named = set(
+        re.findall(r"^\| `(\w+(?:-\w+)*)` \|", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    )
+    assert named == {command.name or command.callback.__name__ for command in app.registered_commands}
+
+
+def test_the_python_of_the_readme_runs() -> None:
+    (code,) = re.findall(
+        r"^    import torch\n(?:    .*\n|\n)+", README.read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    exec("\n".join(line[4:] for line in code.splitlines()), {})

@@ -1,0 +1,63 @@
+"""Devices by name, and random numbers that depend on the seed and the purpose alone."""
+
+import pytest
+import torch
+
+from lcstool.errors import DeviceError, UsageError
+from lcstool.runtime import memory_errors, resolve_device, stream, versions
+
+
+@pytest.mark.parametrize("name", ["tpu", "", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "CPU"])
+def test_a_device_that_is_none(name: str) -> None:
+    with pytest.raises(UsageError, match="is not one of auto, cpu, cuda, cuda:i"):
+        resolve_device(name)
+
+
+def test_devices_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
+    for name in ("cuda", "cuda:0"):
+        with pytest.raises(DeviceError, match="sees no GPU here") as caught:
+            resolve_device(name)
+        assert caught.value.hint == "use --device cpu"
+
+
+def test_devices_with_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert resolve_device("auto").type == "cuda"
+    assert resolve_device("cuda:0").index == 0
+    with pytest.raises(DeviceError, match="the GPUs seen end at cuda:0"):
+        resolve_device("cuda:1")
+
+
+def test_streams_depend_on_seed_and_purpose_alone() -> None:
+    def draw(*purpose: str | int, seed: int = 0) -> list[float]:
+        return torch.rand(3, generator=stream(seed, *purpose)).tolist()
+
+    torch.manual_seed(5)
+    first = draw("augment", 1, 2)
+    torch.manual_seed(6)
+    assert draw("augment", 1, 2) == first
+    others = [draw("augment", 2, 1), draw("augment", 12), draw("order", 1, 2), draw("augment", 1, 2, seed=1)]
+    assert all(other != first for other in others)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory.\nmore"), MemoryError(),
+              RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried")],
+)  # fmt: skip
+def test_out_of_memory_is_a_device_error(error: Exception) -> None:
+    with pytest.raises(DeviceError, match="out of memory") as caught, memory_errors():
+        raise error
+    assert "\n" not in caught.value.message
+    assert caught.value.exit_code == 5
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(RuntimeError, match="shape"), memory_errors():
+        raise RuntimeError("shape")
+
+
+def test_versions_name_no_machine() -> None:
+    assert set(versions()) == {"lcstool", "torch"}
