@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lcstool.models.build import WEIGHT_LAYERS
+
 # Shape suffixes: U units, C channels, H W height and width of the input grid.
 
 
@@ -73,7 +75,7 @@ def units_on_grid(
         in_shape: Channels, height, width of its input.
         pixel_order: The permutation it was trained under (input pixel i shows image pixel order[i]), undone here.
     """
-    first = next((module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)), None)
+    first = next((module for module in model.modules() if isinstance(module, WEIGHT_LAYERS)), None)
     if not isinstance(first, nn.Linear) or first.weight.shape[1] != math.prod(in_shape):
         return None
     weight_UCHW = first.weight.detach().view(-1, *in_shape)

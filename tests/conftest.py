@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.stage import TrainOutputs, TrainResult, train
+from lcstool.stages.train.interface import TrainOutputs, TrainResult
+from lcstool.stages.train.stage import train
 
 CLASSES = 4
 

@@ -1,8 +1,10 @@
 """Recipes resolve to configurations, and the Makefiles' commands are ones the command line takes."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,8 +35,37 @@ def test_the_protocol_of_da19_is_made_of_known_flags(scale: str) -> None:
     stages = [stage for stage, _ in lines]
     times = {"demo": 4, "small": 6, "paper": 18}[scale]
     assert stages.count("train") == 2 + times
-    assert stages.count("embed") == stages.count("sharpness") == times
+    assert stages.count("embed") == times
+    assert stages.count("sharpness") == 2 * times
     for stage, arguments in lines:
         known = set(CONFIGS[stage].__dataclass_fields__) | OWN_FLAGS
         flags = {flag.replace("-", "_") for flag in re.findall(r"--([a-z-]+)", arguments)}
         assert flags <= known, flags - known
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_the_protocol_of_da19_runs(tmp_path: Path, data_dir: Path) -> None:
+    """The whole Makefile at its smallest, then once more: nothing is made again."""
+    sizes = [
+        "ALPHA=2",
+        "SIZE=--image-size 16 --train-size 200",
+        "T_CNN=1",
+        "T_FCN=1",
+        "TIMES=0 1",
+        "SHARP=--train-size 20",
+    ]
+    command = [
+        "make",
+        "-C",
+        str(EXAMPLES / "da19"),
+        f"OUT={tmp_path}",
+        f"LCSTOOL={sys.executable} -m lcstool",
+        *sizes,
+    ]
+    environment = os.environ | {"LCSTOOL_DATA": str(data_dir), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = (tmp_path / "table.md").read_text()
+    assert len(re.findall(r"^\| [01] \| [0-9.]+ % \|", table, flags=re.MULTILINE)) == 2
+    again = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert "lcstool train" not in again.stdout

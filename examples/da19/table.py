@@ -4,6 +4,7 @@ python3 table.py OUT TIME...   reads OUT/{cnn.epochTIME,efcn.TIME,fcn}.safetenso
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 
 def last_metrics(path: Path) -> dict:
     """The headline metrics that a file's history ends with."""
-    shown = subprocess.run(["lcstool", "info", path, "--json"], check=True, capture_output=True, text=True)
+    command = [*os.environ.get("LCSTOOL", "lcstool").split(), "info", str(path), "--json"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True)
     trained = [entry for entry in json.loads(shown.stdout)["history"] if entry["stage"] == "train"]
     return trained[-1]["metrics"]
 
@@ -33,7 +35,9 @@ def main(out: Path, times: list[str]) -> None:
     for time in times:
         cnn = last_metrics(out / f"cnn.epoch{time}.safetensors").get("test_accuracy_frac")
         efcn = last_metrics(out / f"efcn.{time}.safetensors")
-        sharp = json.loads((out / f"sharpness.{time}.json").read_text())
+        before, after = (
+            json.loads((out / f"sharpness.{at}.{time}.json").read_text()) for at in ("start", "efcn")
+        )
         parts = efcn["subspace"]["in_all"]
         cells = [
             str(int(time)),
@@ -41,9 +45,9 @@ def main(out: Path, times: list[str]) -> None:
             f"{100 * efcn['test_accuracy_frac']:.2f} %",
             f"{efcn['subspace']['off_local_frac']:.4f}",
             *(share(parts[name], efcn) for name in ("conv", "unshared_local", "off_local")),
-            f"{sharp['gradient_norm']:.3g}",
-            f"{sharp['largest']['value']:.3g}",
-            f"{sharp['smallest']['value']:.3g}",
+            *(f"{sharp['gradient_norm']:.3g}" for sharp in (before, after)),
+            *(f"{sharp['largest']['value']:.3g}" for sharp in (before, after)),
+            *(f"{sharp['smallest']['value']:.3g}" for sharp in (before, after)),
         ]
         print(f"| {' | '.join(cells)} |")
 

@@ -95,7 +95,8 @@ class Checkpoint:
         """The header, if its kind is one of `kinds`; BadInputError otherwise."""
         if self.header is None:
             raise BadInputError(
-                f"{self.where} was not written by lcstool (no `lcstool` metadata); expected kind {' or '.join(kinds)}"
+                f"{self.where} was not written by lcstool (no `lcstool` metadata); expected kind {' or '.join(kinds)}",
+                hint="lcstool embed --model torchvision:NAME --input CxHxW takes other state dicts",
             )
         if self.header.kind not in kinds:
             raise BadInputError(

@@ -119,6 +119,9 @@ def _one_line(entry: dict[str, object]) -> str:
     if isinstance(config, dict):
         wanted = ("dataset", "optim", "epochs", "to", "storage")
         parts += [f"{name} {config[name]}" for name in wanted if config.get(name) is not None]
+    done = entry.get("epochs_done")
+    if isinstance(config, dict) and done is not None and done != config.get("epochs"):
+        parts.append(f"after {done} of them")
     parts.append(f"seed {entry.get('seed')}")
     if isinstance(metrics, dict):
         scores = {name: value for name, value in metrics.items() if name.endswith("accuracy_frac")}

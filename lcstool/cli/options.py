@@ -141,7 +141,7 @@ def resolve(config_class: type[Any], file: Path | None, flags: dict[str, Any]) -
     hints = get_type_hints(config_class)
     values: dict[str, Any] = {}
     if file is not None:
-        known = {entry.name for entry in fields(config_class)}
+        known = {entry.name for entry in fields(config_class) if not entry.metadata.get("argument")}
         for key, value in _read_yaml(file).items():
             name = str(key).replace("-", "_")
             if name not in known:
@@ -223,6 +223,11 @@ def to_yaml(config: Any) -> str:
     """The config as YAML that `--config` reads back to the same config."""
     import yaml
 
-    values = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(config).items()}
+    arguments = {entry.name for entry in fields(config) if entry.metadata.get("argument")}
+    values = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in vars(config).items()
+        if name not in arguments
+    }
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     return text

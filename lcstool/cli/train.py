@@ -14,8 +14,8 @@ from lcstool.errors import UsageError
 from lcstool.stages.train.config import TrainConfig
 
 if TYPE_CHECKING:
+    from lcstool.stages.train.interface import TrainOutputs, TrainResult
     from lcstool.stages.train.setup import Setup
-    from lcstool.stages.train.stage import TrainOutputs, TrainResult
 
 EPILOG = (
     "Example:  lcstool train --arch s-fc --optim beta-lasso -o net.safetensors  &&  lcstool info net.safetensors\n\n"
@@ -75,6 +75,8 @@ def train(
         stderr().print(
             f"[yellow]note:[/] {outputs.partial} holds an interrupted run; --resume would go on from it"
         )
+    if resume and not outputs.partial.exists() and not quiet:
+        stderr().print(f"[yellow]note:[/] there is no {outputs.partial} to go on from; the run starts afresh")
     progress = TrainProgress(quiet)
     with stop_on_signal() as stop_requested, progress:
         result = run_stage(config, outputs, resume, progress, stop_requested)
@@ -100,7 +102,7 @@ def _stem(config: TrainConfig) -> str:
 
 def _outputs(config: TrainConfig, out: str, stem: str, metrics: Path | None) -> "TrainOutputs":
     """The files beside `out`; a run into a pipe keeps its state, if interrupted, under a name of its own."""
-    from lcstool.stages.train.stage import TrainOutputs
+    from lcstool.stages.train.interface import TrainOutputs
 
     if out == "-":
         import hashlib

@@ -21,7 +21,11 @@ AnyTensor = Tensor | StreamedTensor | CsrTensor
 
 
 def embedded_tensors(
-    model: nn.Module, found: Trace, embedding: Embedding, storage: str = "dense"
+    model: nn.Module,
+    found: Trace,
+    embedding: Embedding,
+    storage: str = "dense",
+    merged: Embedding | None = None,
 ) -> dict[str, AnyTensor]:
     """The state of the embedded network; large matrices are made only while they are written.
 
@@ -30,12 +34,13 @@ def embedded_tensors(
         found: Its trace.
         embedding: Which layers, how.
         storage: `dense` or `csr`, for the fully-connected layers' matrices.
+        merged: The whole embedding, where some layers are embedded already; it decides which norms go along.
 
     Raises:
         BadInputError: naming a layer that cannot be embedded so.
     """
     tensors: dict[str, AnyTensor] = dict(model.state_dict())
-    norms = {name: found.norms[name] for name in found.norms if takes_part(name, found, embedding)}
+    norms = {name: found.norms[name] for name in found.norms if takes_part(name, found, merged or embedding)}
     scales: dict[str, Tensor] = {}
     for name, norm in norms.items():
         module = model.get_submodule(name)

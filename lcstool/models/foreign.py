@@ -23,15 +23,16 @@ def read_state_dict(source: str) -> tuple[dict[str, Tensor], str]:
     """
     if source == "-" or Path(source).suffix not in (".pt", ".pth"):
         checkpoint = open_checkpoint(source)
-        return {name: checkpoint[name] for name in checkpoint.tensors}, checkpoint.digest()
+        return {
+            name.removeprefix("module."): checkpoint[name] for name in checkpoint.tensors
+        }, checkpoint.digest()
     try:
         content = torch.load(source, map_location="cpu", weights_only=True)
     except OSError as error:
         raise BadInputError(f"{source} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # the unpickler raises nearly anything on hostile bytes
-        text = " ".join(str(error).split())[:120]
         raise BadInputError(
-            f"{source} cannot be read as a plain state dict: {text}",
+            f"{source} cannot be read as a plain state dict ({type(error).__name__}): damaged, or not only tensors",
             hint="only tensors are loaded, never code; save model.state_dict()",
         ) from None
     for wrapper in _WRAPPERS:
@@ -76,6 +77,10 @@ def build_foreign(
     model = empty_model(spec)
     expected = model.state_dict()
     for name, tensor in expected.items():
+        if name not in state and name.endswith(
+            "num_batches_tracked"
+        ):  # old files lack it; it changes nothing
+            state[name] = torch.zeros((), dtype=torch.int64)
         if name not in state:
             raise BadInputError(f"{where} has no tensor {name!r}, which {arch} needs")
         if state[name].shape != tensor.shape:

@@ -30,10 +30,10 @@ class Architecture:
 ARCHITECTURES: dict[str, Architecture] = {
     "s-conv": Architecture("lcstool.models.shallow", "9x9 conv stride 2, two FC layers", 32, 9, "s-fc"),
     "s-local": Architecture("lcstool.models.shallow", "s-conv without weight sharing", 32, 9, "s-fc"),
-    "s-fc": Architecture("lcstool.models.shallow", "s-conv with a dense layer in its place", 32, 9, "s-fc"),
+    "s-fc": Architecture("lcstool.models.shallow", "s-conv with a dense layer in its place", 32, 1, "s-fc"),
     "d-conv": Architecture("lcstool.models.deep", "eight 3x3 convs, two FC layers", 16, 3, "d-fc"),
     "d-local": Architecture("lcstool.models.deep", "d-conv without weight sharing", 8, 3, "d-fc"),
-    "d-fc": Architecture("lcstool.models.deep", "d-conv with dense layers in their place", 4, 3, "d-fc"),
+    "d-fc": Architecture("lcstool.models.deep", "d-conv with dense layers in their place", 4, 1, "d-fc"),
     "3-fc": Architecture("lcstool.models.three_fc", "two hidden layers of equal width", 32, 1, "3-fc"),
     "vanilla-cnn": Architecture(
         "lcstool.models.vanilla_cnn", "three convs with max pooling, one linear layer", 64, 4

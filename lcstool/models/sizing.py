@@ -41,6 +41,10 @@ def sized_by_fc_params(spec: ModelSpec, target: int) -> ModelSpec:
         sized = replace(spec, width=value) if knob == "width" else replace(spec, alpha=value)
         return fc_equivalent_parameters(sized)
 
+    if count(1) > 2 * target:
+        raise UsageError(
+            f"{spec.arch} has {count(1):,} FC-equivalent parameters at {knob} 1, more than {target:,}"
+        )
     low, high = 1, 2
     while count(high) < target:
         low, high = high, 2 * high

@@ -49,6 +49,10 @@ class Split:
         return math.sqrt(self.off_local / self.num_off_local / (local / self.num_local))
 
 
+def _square(tensor: Tensor) -> float:
+    return tensor.double().square().sum().item()
+
+
 class _TiedLayer:
     """A layer in a convolution's place, and how its parameters are tied by it."""
 
@@ -72,8 +76,7 @@ class _TiedLayer:
                 rest = tensor.clone()
                 put_entries(self.support, rest, torch.zeros_like(entries_ON))
                 return rest
-            uses = self.support.uses_K.clamp(min=1).to(tensor.device, tensor.dtype)
-            mean_ON = push_forward(self.support, pull_back(self.support, tensor) / uses)
+            mean_ON = self._orbit_mean(entries_ON)
             out = torch.zeros_like(tensor)
             put_entries(self.support, out, mean_ON if part == "conv" else entries_ON - mean_ON)
             return out
@@ -81,6 +84,41 @@ class _TiedLayer:
             return torch.zeros_like(tensor)
         mean = self._position_mean(name, tensor)
         return mean if part == "conv" else tensor - mean
+
+    def split(self, name: str, parameter: Tensor) -> Split:
+        """The squared norms of the parts of one of the layer's parameters."""
+        if name == "weight" and self.support is not None:
+            entries_ON = gather_entries(self.support, parameter).double()
+            mean_ON = self._orbit_mean(entries_ON)
+            off_local, local = self.off_local_square(), entries_ON.numel()
+        else:
+            entries_ON, mean_ON = parameter.double(), self._position_mean(name, parameter.double())
+            off_local, local = 0.0, parameter.numel()
+        return Split(
+            _square(mean_ON), _square(entries_ON - mean_ON), off_local, local, parameter.numel() - local
+        )
+
+    def off_local_square(self) -> float:
+        """The squared norm of the weights outside the support, summed a channel at a time to need little memory."""
+        if self.support is None:
+            return 0.0
+        assert isinstance(self.module, FullyConnected2d)
+        total = 0.0
+        positions, columns = self.support.num_positions, self.support.num_columns
+        entry_N = (self.support.row_N * columns + self.support.column_N).to(self.module.weight.device)
+        for channel, rows in enumerate(self.module.weight.detach().split(positions)):
+            rest = rows.flatten().to(torch.float64, copy=True)
+            rest[entry_N + self.support.column_offset(channel)] = 0
+            total += _square(rest)
+        return total
+
+    def _orbit_mean(self, entries_ON: Tensor) -> Tensor:
+        """Each entry's mean over the entries of its orbit."""
+        assert self.support is not None
+        tap_M = self.support.tap_M.to(entries_ON.device)  # entry m is tap m
+        sums_OK = entries_ON.new_zeros(len(entries_ON), self.support.geometry.patch_size)
+        sums_OK.index_add_(1, tap_M, entries_ON)
+        return (sums_OK / self.support.uses_K.clamp(min=1).to(sums_OK))[:, tap_M]
 
     def tie(self, name: str, gradient: Tensor) -> Tensor:
         """Phi Phi^T: each entry's gradient replaced by the sum over its orbit, off-local ones by zero."""
@@ -157,21 +195,13 @@ class Subspace:
     @torch.no_grad()
     def split(self) -> dict[str, Split]:
         """The split of each layer that stands for a convolution, weights and biases together."""
-        table = {}
-        for name, layer in self.layers.items():
-            if isinstance(layer.module, UnitBatchNorm2d):
-                continue
-            total = Split()
-            for own, parameter in layer.module.named_parameters(recurse=False):
-                conv, unshared, off = (
-                    layer.project(own, parameter, part).double().square().sum().item() for part in PARTS
-                )
-                local = parameter.numel()
-                if own == "weight" and layer.support is not None:
-                    local = layer.support.geometry.out_channels * len(layer.support.row_N)
-                total = total + Split(conv, unshared, off, local, parameter.numel() - local)
-            table[name] = total
-        return table
+        return {
+            name: sum(
+                (layer.split(own, p) for own, p in layer.module.named_parameters(recurse=False)), Split()
+            )
+            for name, layer in self.layers.items()
+            if not isinstance(layer.module, UnitBatchNorm2d)
+        }
 
     @torch.no_grad()
     def off_local_frac(self) -> float:
@@ -180,8 +210,8 @@ class Subspace:
         Ref:
             d'Ascoli et al. 2019 (arXiv 1906.06766), section 4.2.
         """
-        total = sum(parameter.double().square().sum().item() for parameter in self.model.parameters())
-        off_local = sum(layer.off_local for layer in self.split().values())
+        total = sum(_square(parameter) for parameter in self.model.parameters())
+        off_local = sum(layer.off_local_square() for layer in self.layers.values())
         return math.sqrt(off_local / total) if total else 0.0
 
     def report(self) -> dict[str, Any]:

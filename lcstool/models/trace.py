@@ -41,16 +41,34 @@ class Trace:
     norms: dict[str, TracedNorm] = field(default_factory=dict)
     classes: int = 0
 
+    def layers_json(self) -> dict[str, Any]:
+        """The geometry of every layer, as a file's header keeps it."""
+        return {
+            name: layer.to_json() | {"padding_mode": self.padding_modes[name]}
+            for name, layer in self.layers.items()
+        }
+
 
 class _CountConvolutions(TorchDispatchMode):
+    """Counts convolutions, and remembers in which module the ones outside any Conv2d ran."""
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
+        self.running: list[tuple[str, nn.Module]] = []
+        self.outside: list[str] = []
+
+    def enter(self, name: str, module: nn.Module) -> None:
+        self.running.append((name, module))
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        self.count += function in _CONVOLUTIONS
+        if function in _CONVOLUTIONS:
+            self.count += 1
+            name, module = self.running[-1] if self.running else ("", None)
+            if not isinstance(module, nn.Conv2d):
+                self.outside.append(f"{name or 'the network itself'} ({type(module).__name__})")
         return function(*args, **(kwargs or {}))
 
 
@@ -66,13 +84,16 @@ def trace(model: nn.Module, in_shape: tuple[int, int, int]) -> Trace:
             convolves outside any module; the message names the module.
     """
     found, producers, counter = Trace(), _Producers(), _CountConvolutions()
-    handles = [
+    handles: list[Any] = [
         module.register_forward_hook(_watch(name, found, producers))
         for name, module in model.named_modules()
         if isinstance(
             module, nn.Conv2d | LocallyConnected2d | FullyConnected2d | nn.BatchNorm2d | UnitBatchNorm2d
         )
     ]
+    for name, module in model.named_modules():
+        handles.append(module.register_forward_pre_hook(_entering(counter, name)))
+        handles.append(module.register_forward_hook(lambda *_: counter.running.pop() and None))
     was_training = model.training
     model.eval()
     try:
@@ -92,11 +113,13 @@ def trace(model: nn.Module, in_shape: tuple[int, int, int]) -> Trace:
             if name not in found.layers:
                 raise BadInputError(f"layer {name!r} is never run, so nothing is known of its geometry")
             seen += 1
-    if counter.count > seen:
+    if counter.outside:
         raise BadInputError(
-            f"the network convolves {counter.count - seen} more times than its {seen} Conv2d modules account for: "
-            "a functional, transposed, one- or three-dimensional convolution, or a module run twice"
+            f"{counter.outside[0]} convolves without being a Conv2d (functional, transposed, one- or "
+            "three-dimensional), which cannot be embedded"
         )
+    if counter.count > seen:
+        raise BadInputError(f"the network runs {counter.count - seen} of its Conv2d modules twice")
     if not isinstance(output, Tensor) or output.ndim != 2:
         raise BadInputError("the network does not return one tensor of logits (batch, classes)")
     found.classes = output.shape[1]
@@ -116,6 +139,13 @@ class _Producers:
 
     def of(self, tensor: Tensor) -> str | None:
         return self.made[id(tensor)][0] if id(tensor) in self.made else None
+
+
+def _entering(counter: _CountConvolutions, name: str) -> Any:
+    def hook(module: nn.Module, _inputs: Any) -> None:
+        counter.enter(name, module)
+
+    return hook
 
 
 def _watch(name: str, found: Trace, producers: _Producers) -> Any:

@@ -16,14 +16,14 @@ def build(spec: ModelSpec) -> nn.Module:
     Raises:
         BadInputError: for a name torchvision does not know as a classifier of images.
     """
-    from torchvision.models import get_model, list_models
+    import torchvision.models
 
     name = spec.arch.removeprefix(TORCHVISION)
-    known: list[Any] = list_models()
+    known: list[Any] = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise BadInputError(f"torchvision has no model {name!r}", hint=f"it has {', '.join(known[:6])}, ...")
     try:
-        model: nn.Module = get_model(name, weights=None, num_classes=spec.classes)
+        model: nn.Module = torchvision.models.get_model(name, weights=None, num_classes=spec.classes)
     except (TypeError, ValueError) as error:
         raise BadInputError(f"torchvision's {name!r} cannot be built as a classifier: {error}") from None
     for path, module in list(model.named_modules()):

@@ -129,7 +129,11 @@ def test_info_of_a_description_that_cannot_be_printed(run_cli: Cli, tmp_path: Pa
         (["--config", "nothing.yaml"], 2, "nothing.yaml cannot be read"),
         (["--device", "tpu"], 2, "device 'tpu' is not one of"),
         (["--dataset", "npz:class.npz"], 3, "class 3 (3) has no train image"),
-        (["--image-size", "8"], 3, "the image is 8x8, smaller than the 9x9 kernel of s-fc"),
+        (
+            ["--arch", "s-conv", "--image-size", "8"],
+            3,
+            "the image is 8x8, smaller than the 9x9 kernel of s-conv",
+        ),
         (["--dataset", "npz:nothing.npz"], 3, "nothing.npz cannot be read"),
         (["--lr", "1e20"], 3, "the training loss is not finite in epoch"),
         (["-o", "no/out.safetensors"], 3, "the folder no does not exist"),

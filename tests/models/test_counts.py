@@ -110,7 +110,7 @@ def test_256_million_is_alpha_150(arch: str) -> None:
 
 
 @pytest.mark.parametrize("arch", [name for name, entry in ARCHITECTURES.items() if entry.fc_counterpart])
-@pytest.mark.parametrize("target", [1, 50_000, 1_000_000])
+@pytest.mark.parametrize("target", [300_000, 1_000_000, 7_654_321])
 def test_sizing_finds_the_nearest(arch: str, target: int) -> None:
     spec = ModelSpec(arch, (16, 16), 3, 10, 1)
     found = sized_by_fc_params(spec, target)

@@ -184,6 +184,10 @@ def test_what_cannot_be_embedded_is_named() -> None:
             return torch.conv2d(x, torch.ones(1, 1, 3, 3, device=x.device)).flatten(1)
 
     transposed = nn.Sequential(nn.ConvTranspose2d(1, 1, 3), nn.Flatten())
-    for model, word in ((Shared(), "conv"), (Functional(), "convolves"), (transposed, "convolves")):
+    for model, word in (
+        (Shared(), "conv"),
+        (Functional(), "Functional"),
+        (transposed, "0 .ConvTranspose2d. convolves"),
+    ):
         with pytest.raises(BadInputError, match=word):
             trace(model.to("meta"), (1, 8, 8))

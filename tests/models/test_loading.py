@@ -167,7 +167,7 @@ class Twice(nn.Module):
 @pytest.mark.parametrize(
     ("module", "said"),
     [
-        (Functional, "convolves 1 more times"),
+        (Functional, "Functional. convolves"),
         (Unused, "'conv' is never run"),
         (Twice, "'conv' runs on images of two sizes"),
         (lambda: nn.Conv2d(1, 1, 3), "one tensor of logits"),

@@ -16,8 +16,8 @@ from lcstool.data.preprocess import Preprocess
 from lcstool.models import ARCHITECTURES, build_model, load_model
 from lcstool.runtime import stream
 from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.interface import TrainResult
 from lcstool.stages.train.setup import resolve_spec
-from lcstool.stages.train.stage import TrainResult
 
 Run = Callable[..., TrainResult]
 Config = Callable[..., TrainConfig]

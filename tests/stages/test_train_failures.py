@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from lcstool.checkpoint import open_checkpoint
 from lcstool.errors import DeviceError, LcsError, NonFiniteError
 from lcstool.models import load_model
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.stage import TrainOutputs, TrainResult, train
+from lcstool.stages.train.interface import TrainOutputs, TrainResult
+from lcstool.stages.train.stage import train
 
 Run = Callable[..., TrainResult]
 Config = Callable[..., TrainConfig]
@@ -59,3 +61,20 @@ def test_a_metrics_file_that_cannot_be_written_is_said(tiny_config: Config, tmp_
     outputs = TrainOutputs(str(tmp_path / "a"), tmp_path / "b", metrics=tmp_path / "no" / "metrics.jsonl")
     with pytest.raises(LcsError, match=r"metrics\.jsonl"):
         train(tiny_config(epochs=0), outputs)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"arch": "s-fc", "lr": 1e18, "batch_size": 64},
+        {"arch": "s-conv", "loss": "mse", "lr": 1e20, "batch_size": 64},
+    ],
+)
+def test_a_network_that_breaks_in_its_last_step_leaves_the_state_before(
+    changes: dict[str, Any], tiny_config: Config, run_train: Run, tmp_path: Path
+) -> None:
+    """The training loss is finite throughout; the weights, statistics or the evaluation are not."""
+    with pytest.raises(NonFiniteError, match="is not finite after epoch 1"):
+        run_train(tiny_config(optim="sgd", epochs=1, schedule="constant", **changes))
+    assert not (tmp_path / "net.safetensors").exists()
+    load_model(open_checkpoint(tmp_path / "net.partial.safetensors"))

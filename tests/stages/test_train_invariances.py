@@ -11,8 +11,8 @@ from torch import Tensor
 from lcstool.checkpoint import open_checkpoint, write_checkpoint
 from lcstool.data.preprocess import pixel_permutation
 from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.interface import TrainResult
 from lcstool.stages.train.setup import prepare
-from lcstool.stages.train.stage import TrainResult
 
 Run = Callable[..., TrainResult]
 Config = Callable[..., TrainConfig]

@@ -16,8 +16,8 @@ from lcstool.models import ARCHITECTURES, build_model
 from lcstool.models.build import weight_layers
 from lcstool.optim import BetaLasso
 from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.interface import TrainResult
 from lcstool.stages.train.setup import build_optimizer, resolve_spec
-from lcstool.stages.train.stage import TrainResult
 
 Run = Callable[..., TrainResult]
 Config = Callable[..., TrainConfig]
@@ -171,3 +171,13 @@ def test_an_input_description_for_other_channels_is_refused(
     write_checkpoint(tmp_path / "odd.safetensors", header, {n: checkpoint[n] for n in checkpoint.tensors})
     with pytest.raises(BadInputError):
         run_train(tiny_config(init=str(tmp_path / "odd.safetensors"), epochs=1))
+
+
+def test_a_frozen_batch_norm_keeps_its_statistics(
+    tiny_config: Config, run_train: Run, tmp_path: Path
+) -> None:
+    run_train(tiny_config(epochs=0), "before.safetensors")
+    run_train(tiny_config(freeze=("bn1", "layer1")), "after.safetensors")
+    before, after = (open_checkpoint(tmp_path / f"{name}.safetensors") for name in ("before", "after"))
+    for name in before.tensors:
+        assert before[name].equal(after[name]) == name.startswith(("bn1", "layer1")), name

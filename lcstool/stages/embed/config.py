@@ -6,6 +6,7 @@ from typing import Any
 
 from lcstool.data import parse_dataset
 from lcstool.errors import UsageError
+from lcstool.models.registry import TORCHVISION
 from lcstool.models.spec import CONNECTIVITIES, NORMS
 from lcstool.options import option
 
@@ -51,7 +52,7 @@ class EmbedConfig:
     )
     tolerance: float | None = option(
         None,
-        "Largest difference of the logits, relative to the largest [default: 1e-10; folded: 1e-4].",
+        "Largest difference of the logits, relative to their spread over the images [default: 1e-10; folded: 1e-4].",
         "Check",
     )
     seed: int = option(0, "Seed of the random images of the check.", "Check")
@@ -60,6 +61,8 @@ class EmbedConfig:
         for name, choices in (("to", CONNECTIVITIES), ("norm", NORMS), ("storage", STORAGES)):
             if getattr(self, name) not in choices:
                 raise UsageError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
+        if self.model is not None and not self.model.startswith(TORCHVISION):
+            raise UsageError(f"model {self.model!r} is not of the form {TORCHVISION}NAME")
         if (self.model is None) != (self.input is None):
             raise UsageError("--model and --input go together: the architecture and the shape of its images")
         if self.input is not None:

@@ -53,7 +53,9 @@ def plan(config: EmbedConfig, source: Source, embedding: Embedding) -> EmbedPlan
             columns, nonzeros = support.num_columns, geometry.out_channels * len(support.row_N)
         dense_bytes, csr_bytes = rows * columns * itemsize, nonzeros * (itemsize + 4) + 8 * (rows + 1)
         block = support.num_positions * columns * (itemsize + 8)
-        peak = max(peak, block + (nonzeros * 16 if config.storage == "csr" else 0))
+        if connectivity == "local":  # made whole, and once more in float64 for the check
+            block = nonzeros * (itemsize + 8)
+        peak = max(peak, block + (nonzeros // geometry.out_channels * 100 if config.storage == "csr" else 0))
         layers.append(LayerPlan(name, connectivity, rows, columns, nonzeros, dense_bytes, csr_bytes))
     own = sum(tensor.nbytes for tensor in source.model.state_dict().values())
     embedded = sum(

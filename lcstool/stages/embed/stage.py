@@ -43,11 +43,11 @@ def embed(config: EmbedConfig, out: str) -> EmbedResult:
     with memory_errors():
         source = open_source(config)
         embedding = choose_layers(config, source)
-        tensors = embedded_tensors(source.model, source.found, embedding, config.storage)
         merged = embedding
         if source.spec.embedding is not None:
             layers = dict(source.spec.embedding.layers) | dict(embedding.layers)
             merged = replace(embedding, layers=tuple(sorted(layers.items())))
+        tensors = embedded_tensors(source.model, source.found, embedding, config.storage, merged)
         spec = replace(source.spec, embedding=merged)
         differences, largest = verify(config, source, spec, embedding, tensors)
         sizes = plan(config, source, embedding)
@@ -65,12 +65,11 @@ def _header(config: EmbedConfig, source: Source, spec: ModelSpec, metrics: dict[
         "inputs": {"model": source.digest},
         "metrics": metrics,
     }
-    geometry = trace(empty_model(spec), spec.in_shape).layers
     history = source.header.history if source.header is not None else ()
     return Header(
         kind="model",
         model=spec.to_json(),
         input=source.header.input if source.header is not None else None,
-        layers={name: layer.to_json() for name, layer in geometry.items()},
+        layers=trace(empty_model(spec), spec.in_shape).layers_json(),
         history=(*history, entry),
     )

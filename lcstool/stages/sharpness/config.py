@@ -27,7 +27,9 @@ class SharpnessConfig:
         "Use a class-balanced subset of this many training images, drawn by the seed [default: all].",
         "Data",
     )
-    loss: str = option("cross-entropy", "Loss.", "Measurement", choices=LOSSES)
+    loss: str | None = option(
+        None, "Loss [default: the one the model was trained by].", "Measurement", choices=LOSSES
+    )
     subspace: str = option(
         "all",
         "Of an embedded network: restrict gradient and Hessian to one part of its weights.",
@@ -43,7 +45,7 @@ class SharpnessConfig:
     def __post_init__(self) -> None:
         parse_dataset(self.dataset)
         for name, choices in (("loss", LOSSES), ("subspace", SUBSPACES)):
-            if getattr(self, name) not in choices:
+            if getattr(self, name) is not None and getattr(self, name) not in choices:
                 raise UsageError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
         for name in ("max_iterations", "batch_size", "train_size"):
             value = getattr(self, name)

@@ -21,7 +21,7 @@ from lcstool.evaluation import compute_loss
 from lcstool.models import ModelSpec, load_model
 from lcstool.models.subspace import Subspace
 from lcstool.runtime import memory_errors, resolve_device, stream
-from lcstool.stages.sharpness.config import SharpnessConfig
+from lcstool.stages.sharpness.config import LOSSES, SharpnessConfig
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def extreme_eigenvalues(
     Args:
         surface: The loss.
         max_products: About how many Hessian-vector products either may take.
-        tolerance: Relative accuracy.
+        tolerance: Accuracy, relative to the eigenvalue of largest magnitude.
         seed: Of the first vector.
         basis: Lanczos vectors held at a time.
 
@@ -150,24 +150,33 @@ def extreme_eigenvalues(
     start_vector = surface._flatten(surface._projected(surface._unflatten(start.numpy())))
     if not np.any(surface.hessian_product(start_vector)):  # no such weights, or the loss is flat in them
         return Eigenvalue(0.0, 0.0), Eigenvalue(0.0, 0.0)
-    operator = LinearOperator((size, size), matvec=surface.hessian_product, dtype=np.float64)
     basis = min(size, basis)
-    found = []
-    for which in ("SA", "LA"):
+
+    def extreme(which: str, shift: float, sign: float) -> Eigenvalue:
+        """The eigenvalue of H at one end, by the one of sign * (H - shift) that `which` names."""
+
+        def product(vector: np.ndarray) -> np.ndarray:
+            return sign * (surface.hessian_product(vector) - shift * vector.ravel())
+
+        operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
         restarts = max(1, max_products // (basis - 1))
         try:
             values, vectors = eigsh(
-                operator, k=1, which=which, v0=start_vector, tol=tolerance, ncv=basis, maxiter=restarts
+                operator, 1, which=which, v0=start_vector, tol=tolerance, ncv=basis, maxiter=restarts
             )
         except ArpackNoConvergence:
             raise CheckFailedError(
                 f"Lanczos did not settle within {max_products} Hessian-vector products",
                 hint="raise --max-iterations or --tolerance",
             ) from None
-        vector = vectors[:, 0]
-        residual = float(np.linalg.norm(surface.hessian_product(vector) - values[0] * vector))
-        found.append(Eigenvalue(float(values[0]), residual))
-    return found[0], found[1]
+        value, vector = shift + sign * float(values[0]), vectors[:, 0]
+        return Eigenvalue(value, float(np.linalg.norm(surface.hessian_product(vector) - value * vector)))
+
+    # ARPACK's accuracy is relative to the eigenvalue it looks for. The end farther from zero is found first and
+    # serves as origin for the other, which may be zero.
+    far = extreme("LM", 0.0, 1.0)
+    near = extreme("LA", far.value, -1.0 if far.value > 0 else 1.0)
+    return (near, far) if far.value > 0 else (far, near)
 
 
 def sharpness(config: SharpnessConfig) -> SharpnessResult:
@@ -181,7 +190,9 @@ def sharpness(config: SharpnessConfig) -> SharpnessResult:
         device = resolve_device(config.device)
         checkpoint = open_checkpoint(config.file)
         header = checkpoint.require_kind("model")
-        model = load_model(checkpoint).to(device)
+        model = load_model(checkpoint)
+        dtype = torch.float64 if next(model.parameters()).dtype == torch.float64 else torch.float32
+        model.to(device, dtype)
         spec = ModelSpec.from_json(header.model or {}, checkpoint.where)
         dataset = load_dataset(config.dataset, spec.image, Path(config.data_dir) if config.data_dir else None)
         if dataset.in_shape != spec.in_shape or dataset.num_classes != spec.classes:
@@ -193,7 +204,9 @@ def sharpness(config: SharpnessConfig) -> SharpnessResult:
             dataset = dataset.with_train_size(config.train_size, stream(config.seed, "subset"))
         if header.input is None:
             raise BadInputError(f"{checkpoint.where} does not say how its input is normalised")
-        prepare = Preprocess.from_json(header.input, spec.channels, checkpoint.where).on(device, spec.image)
+        prepare = Preprocess.from_json(header.input, spec.channels, checkpoint.where).on(
+            device, spec.image, dtype
+        )
         project = None
         if config.subspace != "all":
             subspace = Subspace(model)
@@ -201,8 +214,12 @@ def sharpness(config: SharpnessConfig) -> SharpnessResult:
             def project(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
                 return subspace.project(tensors, config.subspace)
 
+        trained = [
+            entry.get("config", {}).get("loss") for entry in header.history if entry["stage"] == "train"
+        ]
+        loss_name = config.loss or (trained[-1] if trained and trained[-1] in LOSSES else "cross-entropy")
         split = dataset.train.to(device)
-        surface = LossSurface(model, split, prepare, config.loss, config.batch_size, project)
+        surface = LossSurface(model, split, prepare, loss_name, config.batch_size, project)
         loss, gradient = surface.gradient()
         smallest, largest = extreme_eigenvalues(surface, config.max_iterations, config.tolerance, config.seed)
         return SharpnessResult(

@@ -56,7 +56,8 @@ class TrainConfig:
     )
     freeze: tuple[str, ...] = option(
         (),
-        "Layers or tensors not to train, by name or pattern (layer1, 'block1_*'); may be repeated.",
+        "Layers or tensors not to train, by name or pattern (layer1, 'block1_*'); a batch norm keeps its statistics "
+        "too; may be repeated.",
         "Model",
     )
 
@@ -77,7 +78,9 @@ class TrainConfig:
         None, "Shuffle the pixels by one fixed permutation of this seed; a dense net must not care.", "Data"
     )
 
-    optim: str = option("beta-lasso", "Optimizer.", "Optimization", choices=OPTIMIZERS)
+    optim: str | None = option(
+        None, "Optimizer [default: beta-lasso; sgd with --init].", "Optimization", choices=OPTIMIZERS
+    )
     lr: float = option(0.1, "Learning rate at the start.", "Optimization")
     schedule: str = option(
         "cosine", "Learning-rate schedule, to 0 for cosine.", "Optimization", choices=SCHEDULES
@@ -125,6 +128,8 @@ class TrainConfig:
     save_interval: float = option(60.0, "Seconds between saves of a resumable state.", "Run")
 
     def __post_init__(self) -> None:
+        if self.optim is None:  # an embedded network's zeros could not grow under beta-lasso's threshold
+            object.__setattr__(self, "optim", "beta-lasso" if self.init is None else "sgd")
         for name, choices in self._choices():
             if getattr(self, name) is not None and getattr(self, name) not in choices:
                 raise UsageError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")

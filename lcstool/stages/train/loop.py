@@ -52,6 +52,11 @@ class Loop:
         dtype = torch.float64 if config.precision == "fp64" else torch.float32
         self.prepare = setup.preprocess.on(setup.device, setup.dataset.in_shape[1:], dtype)
         self.augment = build_augmentation(config.augment)
+        self.frozen_norms = [
+            module
+            for module in setup.model.modules()
+            if isinstance(module, NORM_LAYERS) and not any(p.requires_grad for p in module.parameters())
+        ]
         self.dropouts = [m for m in setup.model.modules() if isinstance(m, SeededDropout) and m.p > 0]
 
     @property
@@ -74,6 +79,8 @@ class Loop:
             device
         )
         self.setup.model.train()
+        for norm in self.frozen_norms:
+            norm.eval()
         while position.step < self.steps_per_epoch:
             start = position.step * self.batch_size
             self._step(order[start : start + self.batch_size])

@@ -11,6 +11,7 @@ from lcstool.data import load_dataset
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec
 from lcstool.models.build import count_parameters, empty_model, weight_layers
+from lcstool.models.local import LocallyConnected2d
 from lcstool.runtime import resolve_device
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.setup import check_fits, resolve_spec
@@ -77,9 +78,11 @@ def _activation_bytes(model: nn.Module, shape: tuple[int, ...]) -> int:
     """The outputs of all modules that have no children, in float32, for one batch; each keeps one for backward."""
     total = 0
 
-    def add(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def add(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
         total += output.nbytes
+        if isinstance(module, LocallyConnected2d):  # its patches are kept too
+            total += shape[0] * module.weight.numel() // module.geometry.out_channels * 4
 
     handles = [m.register_forward_hook(add) for m in model.modules() if not list(m.children())]
     model.eval()

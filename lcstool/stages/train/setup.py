@@ -15,6 +15,7 @@ from lcstool.data.preprocess import Preprocess
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import ARCHITECTURES, Embedding, ModelSpec, build_model, load_model
 from lcstool.models.build import empty_model, weight_layers
+from lcstool.models.local import UnitBatchNorm2d
 from lcstool.models.sizing import parse_count, sized_by_fc_params
 from lcstool.models.subspace import Subspace
 from lcstool.models.trace import trace
@@ -107,18 +108,22 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None) -> Setup:
     freeze(model, config.freeze)
     if config.refit:
         keep_zeros(model)
-    geometry = trace(empty_model(spec), dataset.in_shape).layers
     header = Header(
         kind="model",
         model=spec.to_json(),
         input=preprocess.to_json() | {"classes": list(dataset.class_names)},
-        layers={name: entry.to_json() for name, entry in geometry.items()},
+        layers=trace(empty_model(spec), dataset.in_shape).layers_json(),
         history=history,
     )
     optimizer = build_optimizer(config, model)
     subspace = Subspace(model) if spec.embedding is not None else None
     if config.lr_match == "orbit" and subspace is None:
         raise UsageError("lr_match orbit needs an embedded network", hint="name one that lcstool embed made")
+    if config.lr_match == "orbit" and any(isinstance(module, UnitBatchNorm2d) for module in model.modules()):
+        raise UsageError(
+            "lr_match orbit: batch norm over units takes other statistics than the CNN's, so the runs would part",
+            hint="embed with --norm channels or --fold-bn",
+        )
     return Setup(config, device, dataset, model, optimizer, subspace, preprocess, header, inputs)
 
 

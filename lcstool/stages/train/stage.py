@@ -1,10 +1,10 @@
 """The train stage: from a configuration to a model file."""
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -15,53 +15,11 @@ from lcstool.evaluation import Score, evaluate
 from lcstool.locality import measure_locality, units_on_grid
 from lcstool.runtime import memory_errors, versions
 from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.interface import Progress, Silent, TrainOutputs, TrainResult
 from lcstool.stages.train.loop import AUTOCAST, Loop
 from lcstool.stages.train.report import MetricsFile, Record, densities, layer_table, score_fields
-from lcstool.stages.train.setup import Setup, portable_config, prepare
-from lcstool.stages.train.state import SavedState, Sums, capture, check_same_run, restore, save
-
-
-@dataclass(frozen=True)
-class TrainOutputs:
-    """Where a run writes.
-
-    Attributes:
-        out: The model, or `-` for standard output.
-        partial: The state of an unfinished run; removed when the run ends.
-        metrics: JSONL, one record an epoch; None for no such file.
-        snapshot: A pattern with `{epoch}` in it; None refuses snapshots.
-    """
-
-    out: str
-    partial: Path
-    metrics: Path | None = None
-    snapshot: str | None = None
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """A finished run: the header that was written, the epochs' records, and the files made."""
-
-    header: Header
-    epochs: tuple[Record, ...]
-    metrics: Record
-    files: tuple[str, ...]
-
-
-class Progress(Protocol):
-    """What a run tells whoever watches it."""
-
-    def on_start(self, setup: Setup, num_steps: int, done_steps: int) -> None: ...
-    def on_step(self, done_steps: int) -> None: ...
-    def on_epoch(self, record: Record) -> None: ...
-
-
-class Silent:
-    """A watcher that shows nothing."""
-
-    def on_start(self, setup: Setup, num_steps: int, done_steps: int) -> None: ...
-    def on_step(self, done_steps: int) -> None: ...
-    def on_epoch(self, record: Record) -> None: ...
+from lcstool.stages.train.setup import portable_config, prepare
+from lcstool.stages.train.state import Sums, capture, check_same_run, restore, save
 
 
 def train(
@@ -142,18 +100,19 @@ class _Run:
         last_lr = self.config.lr
         try:
             loop.run_epoch(self._on_step)
+            elapsed = time.perf_counter() - begin
             self._check_weights()
+            scores = self._epoch_fields(position.sums)
         except NonFiniteError as error:
             save(self.outputs.partial, self.setup, last_good)
             raise NonFiniteError(
                 f"{error.message}; the last good state (after epoch {position.epoch}) is in {self.outputs.partial}",
                 hint=error.hint,
             ) from None
-        elapsed = time.perf_counter() - begin
         images_per_s = (position.sums.images - images_before) / elapsed
         position.step -= 1  # the learning rate of the step just made
         last_lr = loop.learning_rate
-        record = {"epoch": position.epoch + 1, "lr": last_lr} | self._epoch_fields(position.sums)
+        record = {"epoch": position.epoch + 1, "lr": last_lr} | scores
         record |= {"elapsed_s": elapsed, "images_per_s": images_per_s}
         position.epoch, position.step, position.sums = position.epoch + 1, 0, Sums.zero(self.setup.device)
         return record
@@ -175,10 +134,7 @@ class _Run:
         model, position = self.setup.model, self.loop.position
         score = Score(sums.loss.item() / sums.images, sums.correct.item() / sums.images)
         fields = score_fields("train", score, self.config.loss)
-        for name in ("val", "test"):
-            split = self.setup.dataset.validation if name == "val" else self.setup.dataset.test
-            if split is not None:
-                self.evaluated |= self._score(name, split)
+        self._evaluate()
         fields |= self.evaluated
         fields["density"] = densities(model)
         if self.setup.subspace is not None:
@@ -188,6 +144,11 @@ class _Run:
             fields["mask_unchanged_since_step"] = int(position.mask_step)
         return fields
 
+    def _evaluate(self) -> None:
+        for name, split in (("val", self.setup.dataset.validation), ("test", self.setup.dataset.test)):
+            if split is not None:
+                self.evaluated |= self._score(name, split)
+
     def _score(self, name: str, split: Any) -> Record:
         score = evaluate(
             self.setup.model,
@@ -196,19 +157,26 @@ class _Run:
             self.config.loss,
             autocast=AUTOCAST[self.config.precision],
         )
+        if not math.isfinite(score.loss):
+            raise NonFiniteError(
+                f"the {name} loss is not finite after epoch {self.loop.position.epoch + 1}",
+                hint=f"lower --lr (now {self.config.lr:g})",
+            )
         return score_fields(name, score, self.config.loss)
 
     def _check_weights(self) -> None:
-        for name, parameter in self.setup.model.named_parameters():
-            if not torch.isfinite(parameter).all():
+        for name, tensor in self.setup.model.state_dict().items():
+            if not torch.isfinite(tensor).all():
                 raise NonFiniteError(
-                    f"weight {name!r} is not finite after epoch {self.loop.position.epoch + 1}",
+                    f"{name!r} is not finite after epoch {self.loop.position.epoch + 1}",
                     hint=f"lower --lr (now {self.config.lr:g})",
                 )
 
     def _snapshot(self, epoch: int) -> None:
         if epoch not in self.config.snapshot_epochs():
             return
+        if not self.evaluated:  # before the first epoch
+            self._evaluate()
         if self.outputs.snapshot is None:
             raise BadInputError("snapshots need an output file, whose name theirs are derived from")
         name = self.outputs.snapshot.format(epoch=f"{epoch:0{len(str(self.config.epochs))}d}")
@@ -255,6 +223,3 @@ class _Run:
         self.files.append(self.outputs.out)
         self.outputs.partial.unlink(missing_ok=True)
         return header
-
-
-__all__ = ["Progress", "SavedState", "TrainOutputs", "TrainResult", "train"]
