@@ -27,11 +27,12 @@ def main(out: Path, times: list[str]) -> None:
     fcn = last_metrics(out / "fcn.safetensors")
     print(f"FCN from scratch: test accuracy {100 * fcn['test_accuracy_frac']:.2f} %, "
           f"delta {fcn['subspace']['off_local_frac']:.4f}\n")  # fmt: skip
-    columns = (
-        "t_w | CNN at t_w | eFCN | delta | conv | unshared local | off-local | gradient norm | lambda_max"
-    )
-    print(f"| {columns} | lambda_min |")
-    print("|---" * 10 + "|")
+    columns = ["t_w", "CNN at t_w", "eFCN", "delta", "conv", "unshared local", "off-local"]
+    columns += [
+        f"{name} {at}" for name in ("gradient norm", "lambda_max", "lambda_min") for at in ("at t_w", "after")
+    ]
+    print(f"| {' | '.join(columns)} |")
+    print("|---" * len(columns) + "|")
     for time in times:
         cnn = last_metrics(out / f"cnn.epoch{time}.safetensors").get("test_accuracy_frac")
         efcn = last_metrics(out / f"efcn.{time}.safetensors")

@@ -1,7 +1,7 @@
 """Compare the logits of a network and its embedding before anything is written."""
 
 import copy
-from collections.abc import Iterator
+import math
 from pathlib import Path
 
 import torch
@@ -94,27 +94,28 @@ class _StreamedDense(nn.Module):
         if self.pads_inputs:
             x_BCHW = pad_images(x_BCHW, self.geometry.padding, self.padding_mode)
         x_BD = x_BCHW.flatten(1)
-        parts = (
-            self._dense(x_BD) if isinstance(self.matrix, StreamedTensor) else self._sparse(self.matrix, x_BD)
-        )
-        y_BU = torch.cat(list(parts), dim=1)
+        # One result made beforehand: small pieces kept between large temporaries would scatter the heap.
+        y_BU = x_BD.new_zeros(len(x_BD), math.prod(self.geometry.out_shape))
+        (self._multiply_dense if isinstance(self.matrix, StreamedTensor) else self._multiply_csr)(x_BD, y_BU)
         if self.bias is not None:
-            y_BU = y_BU + self.bias.double()
+            y_BU += self.bias.double()
         return y_BU.view(-1, *self.geometry.out_shape)
 
-    def _dense(self, x_BD: Tensor) -> Iterator[Tensor]:
+    def _multiply_dense(self, x_BD: Tensor, y_BU: Tensor) -> None:
         assert isinstance(self.matrix, StreamedTensor)
+        start = 0
         for block in self.matrix.blocks():
-            yield x_BD @ block.double().T
+            y_BU[:, start : start + len(block)] = x_BD @ block.double().T
+            start += len(block)
 
-    def _sparse(self, matrix: CsrTensor, x_BD: Tensor) -> Iterator[Tensor]:
-        """Block by block from the very row starts, columns and values that will be written."""
+    def _multiply_csr(self, x_BD: Tensor, y_BU: Tensor) -> None:
+        """Channel by channel from the very row starts, columns and values that will be written."""
+        assert isinstance(self.matrix, CsrTensor)
         start, rows = 0, self.geometry.out_shape[1] * self.geometry.out_shape[2]
-        for columns, values in zip(matrix.columns(), matrix.values(), strict=True):
-            counts = matrix.crow[start : start + rows + 1].diff()
+        for columns, values in zip(self.matrix.columns(), self.matrix.values(), strict=True):
+            counts = self.matrix.crow[start : start + rows + 1].diff()
             row = torch.repeat_interleave(torch.arange(rows), counts)
-            products = x_BD[:, columns] * values.double()
-            yield torch.zeros(len(x_BD), rows, dtype=torch.float64).index_add_(1, row, products)
+            y_BU[:, start : start + rows].index_add_(1, row, x_BD[:, columns] * values.double())
             start += rows
 
 
