@@ -1,4 +1,4 @@
-"""The numbers behind Figs. 2, 3, 4, 7 and 9 of d'Ascoli et al. 2019 as one Markdown table.
+"""The numbers behind Figs. 2, 3, 4, 7 and 9 of d'Ascoli et al. 2019 as two Markdown tables.
 
 python3 table.py OUT TIME...   reads OUT/{cnn.epochTIME,efcn.TIME,fcn}.safetensors and OUT/sharpness.TIME.json
 """
@@ -27,7 +27,17 @@ def main(out: Path, times: list[str]) -> None:
     fcn = last_metrics(out / "fcn.safetensors")
     print(f"FCN from scratch: test accuracy {100 * fcn['test_accuracy_frac']:.2f} %, "
           f"delta {fcn['subspace']['off_local_frac']:.4f}\n")  # fmt: skip
-    columns = ["t_w", "CNN at t_w", "eFCN", "delta", "conv", "unshared local", "off-local"]
+    columns = [
+        "t_w",
+        "CNN at t_w",
+        "eFCN",
+        "without off-local",
+        "without local",
+        "delta",
+        "conv",
+        "unshared local",
+        "off-local",
+    ]
     columns += [
         f"{name} {at}" for name in ("gradient norm", "lambda_max", "lambda_min") for at in ("at t_w", "after")
     ]
@@ -44,6 +54,7 @@ def main(out: Path, times: list[str]) -> None:
             str(int(time)),
             "-" if cnn is None else f"{100 * cnn:.2f} %",
             f"{100 * efcn['test_accuracy_frac']:.2f} %",
+            *(f"{100 * efcn[f'test_accuracy_frac_without_{part}']:.2f} %" for part in ("off_local", "local")),
             f"{efcn['subspace']['off_local_frac']:.4f}",
             *(share(parts[name], efcn) for name in ("conv", "unshared_local", "off_local")),
             *(f"{sharp['gradient_norm']:.3g}" for sharp in (before, after)),
@@ -51,6 +62,18 @@ def main(out: Path, times: list[str]) -> None:
             *(f"{sharp['smallest']['value']:.3g}" for sharp in (before, after)),
         ]
         print(f"| {' | '.join(cells)} |")
+    by_layer(out, times)
+
+
+def by_layer(out: Path, times: list[str]) -> None:
+    """Per layer: the root mean square of the off-local weights over that of the local ones."""
+    layers = {time: last_metrics(out / f"efcn.{time}.safetensors")["subspace"]["layers"] for time in times}
+    names = list(layers[times[0]])
+    print(f"\n| t_w | {' | '.join(f'{name}: RMS off-local / local' for name in names)} |")
+    print("|---" * (1 + len(names)) + "|")
+    for time, found in layers.items():
+        ratios = (found[name]["rms_off_over_local"] for name in names)
+        print(f"| {int(time)} | {' | '.join('-' if r is None else f'{r:.4f}' for r in ratios)} |")
 
 
 if __name__ == "__main__":

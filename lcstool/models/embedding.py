@@ -9,8 +9,8 @@ Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), section 3.
 from torch import nn
 
 from lcstool.errors import BadInputError
-from lcstool.models.geometry import ConvGeometry
-from lcstool.models.local import FullyConnected2d, LocallyConnected2d, UnitBatchNorm2d
+from lcstool.models.local import UnitBatchNorm2d
+from lcstool.models.spatial import unshared_layer
 from lcstool.models.spec import Embedding
 from lcstool.models.trace import Trace
 
@@ -35,7 +35,7 @@ def embed_modules(model: nn.Module, found: Trace, embedding: Embedding) -> None:
         layer = model.get_submodule(name)
         bias = getattr(layer, "bias", None) is not None or name in folded
         mode = found.padding_modes[name]
-        replacement = _replacement(found.layers[name], connectivity, bias, mode, embedding.pad_inputs)
+        replacement = unshared_layer(found.layers[name], connectivity, bias, mode, embedding.pad_inputs)
         model.set_submodule(name, replacement)
     for name, norm in norms.items():
         if embedding.norm == "folded":
@@ -58,23 +58,3 @@ def takes_part(norm: str, found: Trace, embedding: Embedding) -> bool:
     chosen = dict(embedding.layers)
     follows = found.norms[norm].follows
     return follows in chosen if follows is not None else set(chosen) == set(found.layers)
-
-
-def _replacement(
-    geometry: ConvGeometry, connectivity: str, bias: bool, padding_mode: str, pad_inputs: bool
-) -> nn.Module:
-    if connectivity == "fc":
-        return FullyConnected2d(geometry, bias, pad_inputs, padding_mode, device="meta")
-    return LocallyConnected2d(
-        geometry.in_shape[0],
-        geometry.out_channels,
-        geometry.kernel_size,
-        geometry.in_shape[1:],
-        geometry.stride,
-        geometry.padding,
-        geometry.dilation,
-        geometry.groups,
-        bias,
-        device="meta",
-        padding_mode=padding_mode,
-    )

@@ -1,4 +1,4 @@
-"""One block of a network on images in any of three connectivities: shared, local or full."""
+"""Layers and blocks on images in any of three connectivities: shared, local or full."""
 
 from torch import nn
 
@@ -24,19 +24,32 @@ def spatial_block(model: nn.Sequential, index: int, connectivity: str, geometry:
         )
         norm: nn.Module = nn.BatchNorm2d(geometry.out_channels)
     else:
-        if connectivity == "local":
-            layer = LocallyConnected2d(
-                geometry.in_shape[0],
-                geometry.out_channels,
-                geometry.kernel_size,
-                geometry.in_shape[1:],
-                geometry.stride,
-                geometry.padding,
-                bias=False,
-            )
-        else:
-            layer = FullyConnected2d(geometry, bias=False)
+        layer = unshared_layer(geometry, connectivity, bias=False)
         norm = UnitBatchNorm2d(geometry.out_shape)
     model.add_module(f"layer{index}", layer)
     model.add_module(f"bn{index}", norm)
     model.add_module(f"relu{index}", nn.ReLU())
+
+
+def unshared_layer(
+    geometry: ConvGeometry,
+    connectivity: str,
+    bias: bool,
+    padding_mode: str = "zeros",
+    pad_inputs: bool = False,
+) -> nn.Module:
+    """The layer of this geometry without weight sharing, `local` or `fc`."""
+    if connectivity == "fc":
+        return FullyConnected2d(geometry, bias, pad_inputs, padding_mode)
+    return LocallyConnected2d(
+        geometry.in_shape[0],
+        geometry.out_channels,
+        geometry.kernel_size,
+        geometry.in_shape[1:],
+        geometry.stride,
+        geometry.padding,
+        geometry.dilation,
+        geometry.groups,
+        bias,
+        padding_mode=padding_mode,
+    )

@@ -8,6 +8,8 @@ rest is ours.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -213,6 +215,26 @@ class Subspace:
         total = sum(_square(parameter) for parameter in self.model.parameters())
         off_local = sum(layer.off_local_square() for layer in self.layers.values())
         return math.sqrt(off_local / total) if total else 0.0
+
+    @contextmanager
+    def without(self, part: str) -> Iterator[None]:
+        """Within the block the `off-local` or the `local` weights of the dense layers are zero.
+
+        Ref:
+            d'Ascoli et al. 2019 (arXiv 1906.06766), section 4.4 and Fig. 7: what either part is worth.
+        """
+        kept = {layer: layer.module.weight for layer in self.layers.values() if layer.support is not None}
+        try:
+            for layer, weight in kept.items():
+                assert isinstance(weight, nn.Parameter)
+                off_local = layer.project("weight", weight.detach(), "off-local")
+                layer.module.weight = nn.Parameter(
+                    off_local if part == "local" else weight.detach() - off_local
+                )
+            yield
+        finally:
+            for layer, weight in kept.items():
+                layer.module.weight = weight
 
     def report(self) -> dict[str, Any]:
         """delta and the split, in all and a layer, as a history entry keeps them."""

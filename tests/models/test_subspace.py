@@ -107,3 +107,24 @@ def test_orbit_matched_run_follows_the_cnn(to: str, momentum: float, tmp_path: P
             optimizer.step()
     torch.testing.assert_close(efcn(data.images), cnn(data.images), rtol=0, atol=1e-10)
     assert subspace.off_local_frac() == 0
+
+
+def test_a_network_without_a_part_of_its_weights() -> None:
+    model = embedded_model(ModelSpec("vanilla-cnn", (10, 9), 2, 3, 2)).double()
+    subspace, images = Subspace(model), torch.randn(4, 2, 10, 9, dtype=torch.float64)
+    whole = model(images)
+    with subspace.without("off-local"):
+        torch.testing.assert_close(model(images), whole)  # a fresh embedding has none
+    for parameter in model.parameters():
+        parameter.data = torch.randn_like(parameter)
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    parts = {part: subspace.project(before, part) for part in PARTS}
+    for part in ("off-local", "local"):
+        with subspace.without(part):
+            for index in (1, 2, 3):
+                name = f"layer{index}.weight"
+                local = parts["conv"][name] + parts["unshared-local"][name]
+                expected = local if part == "off-local" else parts["off-local"][name]
+                torch.testing.assert_close(model.get_parameter(name), expected, check_stride=False)
+    for name, parameter in model.named_parameters():
+        assert parameter.equal(before[name])

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
+from lcstool.checkpoint import Header, StreamedTensor, open_checkpoint, write_checkpoint
 from lcstool.errors import BadInputError, CheckFailedError, UsageError
 from lcstool.models import ModelSpec, build_model, load_model
 from lcstool.models.build import empty_model
+from lcstool.models.convert import embedded_tensors
 from lcstool.stages.embed import verify as verify_module
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.plan import plan
@@ -154,3 +155,22 @@ def test_a_network_without_convolutions_is_refused(tmp_path: Path) -> None:
     write_model(tmp_path / "fc.safetensors", "3-fc")
     with pytest.raises(BadInputError, match="nothing in it convolves"):
         embed(EmbedConfig(str(tmp_path / "fc.safetensors")), str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("norm", ["units", "folded"])
+def test_the_check_sees_a_lost_matrix_even_in_an_untrained_network(norm: str, tmp_path: Path) -> None:
+    """At initialisation the last bias dwarfs what the layers do, so the check is relative to what images change."""
+    write_model(tmp_path / "cnn.safetensors", "d-conv")
+    config = EmbedConfig(str(tmp_path / "cnn.safetensors"), norm=norm)
+    source = open_source(config)
+    embedding = choose_layers(config, source)
+    tensors = embedded_tensors(source.model, source.found, embedding)
+    spec = dataclasses.replace(source.spec, embedding=embedding)
+    verify_module.verify(config, source, spec, embedding, tensors)
+    lost = tensors["layer8.weight"]
+    assert isinstance(lost, StreamedTensor)
+    tensors["layer8.weight"] = dataclasses.replace(
+        lost, blocks=lambda: (0 * block for block in lost.blocks())
+    )
+    with pytest.raises(CheckFailedError, match="of their spread"):
+        verify_module.verify(config, source, spec, embedding, tensors)

@@ -149,7 +149,7 @@ class _Run:
             if split is not None:
                 self.evaluated |= self._score(name, split)
 
-    def _score(self, name: str, split: Any) -> Record:
+    def _score(self, name: str, split: Any, check: bool = True) -> Record:
         score = evaluate(
             self.setup.model,
             split.to(self.setup.device),
@@ -157,7 +157,7 @@ class _Run:
             self.config.loss,
             autocast=AUTOCAST[self.config.precision],
         )
-        if not math.isfinite(score.loss):
+        if check and not math.isfinite(score.loss):
             raise NonFiniteError(
                 f"the {name} loss is not finite after epoch {self.loop.position.epoch + 1}",
                 hint=f"lower --lr (now {self.config.lr:g})",
@@ -215,6 +215,10 @@ class _Run:
             metrics["locality"] = measure_locality(units.cpu()).to_json()
         if self.setup.subspace is not None:
             metrics["subspace"] = self.setup.subspace.report()
+            for part in ("off-local", "local"):
+                with self.setup.subspace.without(part):
+                    scores = self._score("test", self.setup.dataset.test, check=False)
+                metrics[f"test_accuracy_frac_without_{part.replace('-', '_')}"] = scores["test_accuracy_frac"]
         if self.config.optim == "beta-lasso" and not self.config.refit:
             metrics["mask_unchanged_since_step"] = int(self.loop.position.mask_step)
             metrics["steps"] = self.loop.num_steps
