@@ -1,12 +1,30 @@
 """Configuration fields that carry what the command line says about them; no torch here."""
 
-from dataclasses import field
+from dataclasses import field, fields
 from typing import Any
+
+from lcstool.errors import UsageError
+
+LOSSES = ("cross-entropy", "mse", "bce")
 
 
 def option(default: Any, help: str, panel: str, **extra: Any) -> Any:
     """A dataclass field with its help, its panel in the help, and optionally `choices` (a tuple or `datasets`)."""
     return field(default=default, metadata={"help": help, "panel": panel, **extra})
+
+
+def data_dir_option(panel: str) -> Any:
+    """The field that says where data sets are kept, the same in every stage that loads one."""
+    help = "Folder of downloads and built-in data [default: $LCSTOOL_DATA or ~/.cache/lcstool]."
+    return option(None, help, panel)
+
+
+def check_choices(config: Any) -> None:
+    """UsageError naming the first field whose value is none of its choices."""
+    for entry in fields(config):
+        choices, value = entry.metadata.get("choices"), getattr(config, entry.name)
+        if isinstance(choices, tuple) and value is not None and value not in choices:
+            raise UsageError(f"{entry.name} {value!r} is not one of {', '.join(choices)}")
 
 
 def parse_image_size(text: str) -> tuple[int, int] | None:

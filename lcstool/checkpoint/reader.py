@@ -64,7 +64,9 @@ class Checkpoint:
             known = ", ".join(sorted(self.tensors)[:8])
             raise BadInputError(f"{self.where} has no tensor {name!r}; it has {known or 'none'}")
         if name in self._compressed:
-            return next(iter(self._dense_rows(name, max(1, self.tensors[name].shape[0]))))
+            info = self.tensors[name]
+            blocks = list(self._dense_rows(name, max(1, info.shape[0])))
+            return blocks[0] if blocks else torch.empty(info.shape, dtype=info.dtype)
         return self._file.get_tensor(name)  # type: ignore[no-any-return]
 
     def is_compressed(self, name: str) -> bool:

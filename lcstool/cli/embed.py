@@ -8,7 +8,7 @@ import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, print_json, stderr, stdout
-from lcstool.cli.options import configured
+from lcstool.cli.options import AsJson, DryRun, configured
 from lcstool.cli.streams import derived_name, stem_of
 from lcstool.errors import UsageError
 from lcstool.stages.embed.config import EmbedConfig
@@ -35,13 +35,8 @@ def embed(
         typer.Option("--out", "-o", help="File of the embedded network, '-' for stdout \\[default: beside the input].",
                      rich_help_panel=OUTPUT, show_default=False),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel=OUTPUT)
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Print rows, columns, bytes and memory; do nothing.", rich_help_panel=OUTPUT),
-    ] = False,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
 ) -> None:  # fmt: skip
     """Write a convolutional network as a fully- or locally-connected one that computes the same function.
 

@@ -31,6 +31,14 @@ PrintConfig = Annotated[
     ),
 ]
 
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel="Output")
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Print sizes, bytes and memory; do nothing.", rich_help_panel="Output"),
+]
+
 
 def configured(config_class: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command that takes `config`: its options are the config's fields and the command's own."""

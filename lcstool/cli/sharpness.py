@@ -1,13 +1,10 @@
 """`lcstool sharpness`: gradient norm and extreme Hessian eigenvalues of the training loss."""
 
 from dataclasses import asdict
-from typing import Annotated
-
-import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, print_json, stdout
-from lcstool.cli.options import configured
+from lcstool.cli.options import AsJson, configured
 from lcstool.stages.sharpness.config import SharpnessConfig
 
 EPILOG = "Example:  lcstool train --arch vanilla-cnn --optim sgd -o - | lcstool sharpness - --train-size 2000"
@@ -17,9 +14,7 @@ EPILOG = "Example:  lcstool train --arch vanilla-cnn --optim sgd -o - | lcstool 
 @configured(SharpnessConfig)
 def sharpness(
     config: SharpnessConfig,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel="Output")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure how sharp the training loss is: gradient norm, largest and smallest Hessian eigenvalue.
 

@@ -8,7 +8,7 @@ import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, percent, print_json, stderr, stdout
-from lcstool.cli.options import configured
+from lcstool.cli.options import AsJson, DryRun, configured
 from lcstool.cli.streams import derived_name, stem_of, stop_on_signal
 from lcstool.errors import UsageError
 from lcstool.stages.train.config import TrainConfig
@@ -41,12 +41,8 @@ def train(
         typer.Option("--metrics", help="JSONL file, a record an epoch \\[default: beside --out].",
                      rich_help_panel=OUTPUT, show_default=False),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel=OUTPUT)
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print shapes, bytes and memory; do nothing.", rich_help_panel=OUTPUT)
-    ] = False,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress and no table on stderr.", rich_help_panel=OUTPUT)
     ] = False,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lcstool.checkpoint import CsrTensor, StreamedTensor
 from lcstool.errors import BadInputError
-from lcstool.models.embedding import takes_part
+from lcstool.models.embedding import folding_layer, takes_part
 from lcstool.models.geometry import ConvGeometry
 from lcstool.models.local import LocallyConnected2d, UnitBatchNorm2d
 from lcstool.models.phi import csr_matrix, dense_matrix, filters_of
@@ -47,11 +47,11 @@ def embedded_tensors(
         assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
         own = [key for key in tensors if key.rpartition(".")[0] == name]
         if embedding.norm == "folded":
-            assert norm.follows is not None
             for key in own:
                 del tensors[key]
-            layer = model.get_submodule(norm.follows)
-            scales[norm.follows], tensors[f"{norm.follows}.bias"] = _fold(module, layer, norm.in_shape)
+            target = folding_layer(name, norm)
+            layer = model.get_submodule(target)
+            scales[target], tensors[f"{target}.bias"] = _fold(module, layer, norm.in_shape)
         elif embedding.norm == "units" and not isinstance(module, UnitBatchNorm2d):
             _, height, width = norm.in_shape
             for key in own:

@@ -12,7 +12,7 @@ from lcstool.errors import BadInputError
 from lcstool.models.local import UnitBatchNorm2d
 from lcstool.models.spatial import unshared_layer
 from lcstool.models.spec import Embedding
-from lcstool.models.trace import Trace
+from lcstool.models.trace import Trace, TracedNorm
 
 
 def embed_modules(model: nn.Module, found: Trace, embedding: Embedding) -> None:
@@ -39,10 +39,7 @@ def embed_modules(model: nn.Module, found: Trace, embedding: Embedding) -> None:
         model.set_submodule(name, replacement)
     for name, norm in norms.items():
         if embedding.norm == "folded":
-            if norm.follows is None:
-                raise BadInputError(
-                    f"batch norm {name!r} follows no convolution that it could be folded into"
-                )
+            folding_layer(name, norm)
             model.set_submodule(name, nn.Identity())
         elif embedding.norm == "units":
             old = model.get_submodule(name)
@@ -58,3 +55,13 @@ def takes_part(norm: str, found: Trace, embedding: Embedding) -> bool:
     chosen = dict(embedding.layers)
     follows = found.norms[norm].follows
     return follows in chosen if follows is not None else set(chosen) == set(found.layers)
+
+
+def folding_layer(name: str, norm: TracedNorm) -> str:
+    """The layer a batch norm can be folded into; BadInputError if it follows none."""
+    if norm.follows is None:
+        raise BadInputError(
+            f"batch norm {name!r} follows no convolution that it could be folded into",
+            hint="use --norm units",
+        )
+    return norm.follows

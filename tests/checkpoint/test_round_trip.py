@@ -11,7 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lcstool.checkpoint import Header, StreamedTensor, canonical_json, open_checkpoint, write_checkpoint
+from lcstool.checkpoint import (
+    CsrTensor,
+    Header,
+    StreamedTensor,
+    canonical_json,
+    open_checkpoint,
+    write_checkpoint,
+)
 from lcstool.checkpoint.layout import DTYPES
 
 MODEL = Header(kind="stats")
@@ -165,3 +172,11 @@ def test_any_class_name_can_be_written(tmp_path: Path) -> None:
     header = Header(kind="model", input={"classes": ["caf\udce9"]})
     write_checkpoint(tmp_path / "a", header, {"t": torch.ones(1)})
     assert open_checkpoint(tmp_path / "a").header is not None
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (4, 0), (3, 2, 2)])
+def test_csr_of_every_shape(shape: tuple[int, ...], tmp_path: Path) -> None:
+    weight = torch.zeros(shape)
+    weight.flatten()[::3] = 2.5
+    write_checkpoint(tmp_path / "a", MODEL, {"w": CsrTensor.from_dense(weight)})
+    assert open_checkpoint(tmp_path / "a")["w"].equal(weight)

@@ -14,6 +14,7 @@ from lcstool.errors import BadInputError
 from lcstool.models import ARCHITECTURES, Embedding, ModelSpec, build_model, load_model
 from lcstool.models.build import empty_model
 from lcstool.models.convert import convolution_layers, embedded_tensors
+from lcstool.models.embedding import embed_modules
 from lcstool.models.phi import gather_entries, pull_back, push_forward
 from lcstool.models.support import convolution_support
 from lcstool.models.trace import trace
@@ -191,3 +192,29 @@ def test_what_cannot_be_embedded_is_named() -> None:
     ):
         with pytest.raises(BadInputError, match=word):
             trace(model.to("meta"), (1, 8, 8))
+
+
+def test_a_norm_before_its_convolution_cannot_be_folded_but_can_go_over_units_in_two_steps() -> None:
+    """A pre-activation network, all at once and one layer after the other."""
+    model = nn.Sequential(
+        nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3), nn.ReLU(), nn.BatchNorm2d(3), nn.Conv2d(3, 2, 3), nn.Flatten()
+    )
+    model.insert(3, nn.Identity())
+    model = model.double().eval()
+    randomise_norms(model)
+    images = torch.randn(3, 2, 7, 7, dtype=torch.float64)
+    expected = model(images).detach()
+    with pytest.raises(BadInputError, match="batch norm '0' follows no convolution"):
+        embed(model, (2, 7, 7), norm="folded")
+    found = trace(meta_copy(model), (2, 7, 7))
+    first, second = (Embedding(((name, "fc"),)) for name in ("1", "5"))
+    merged = Embedding((("1", "fc"), ("5", "fc")))
+    half = meta_copy(model)
+    embed_modules(half, found, first)
+    half.load_state_dict(realise(embedded_tensors(model, found, first)), assign=True)  # type: ignore[arg-type]
+    torch.testing.assert_close(half.eval()(images), expected, rtol=0, atol=1e-10)
+    tensors = embedded_tensors(half, trace(meta_copy(half), (2, 7, 7)), second, merged=merged)
+    whole = meta_copy(model)
+    embed_modules(whole, found, merged)
+    whole.load_state_dict(realise(tensors), assign=True)  # type: ignore[arg-type]
+    torch.testing.assert_close(whole.eval()(images), expected, rtol=0, atol=1e-10)

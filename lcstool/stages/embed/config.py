@@ -8,7 +8,7 @@ from lcstool.data import parse_dataset
 from lcstool.errors import UsageError
 from lcstool.models.registry import TORCHVISION
 from lcstool.models.spec import CONNECTIVITIES, NORMS
-from lcstool.options import option
+from lcstool.options import check_choices, data_dir_option, option
 
 STORAGES = ("dense", "csr")
 
@@ -47,9 +47,7 @@ class EmbedConfig:
     dataset: str | None = option(
         None, "Compare the logits on this data set's images too.", "Check", choices="datasets"
     )
-    data_dir: str | None = option(
-        None, "Folder of downloads and built-in data [default: $LCSTOOL_DATA or ~/.cache/lcstool].", "Check"
-    )
+    data_dir: str | None = data_dir_option("Check")
     tolerance: float | None = option(
         None,
         "Largest difference of the logits, relative to their spread over the images [default: 1e-10; folded: 1e-4].",
@@ -58,9 +56,7 @@ class EmbedConfig:
     seed: int = option(0, "Seed of the random images of the check.", "Check")
 
     def __post_init__(self) -> None:
-        for name, choices in (("to", CONNECTIVITIES), ("norm", NORMS), ("storage", STORAGES)):
-            if getattr(self, name) not in choices:
-                raise UsageError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
+        check_choices(self)
         if self.model is not None and not self.model.startswith(TORCHVISION):
             raise UsageError(f"model {self.model!r} is not of the form {TORCHVISION}NAME")
         if (self.model is None) != (self.input is None):

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from lcstool.data import parse_dataset
 from lcstool.errors import UsageError
-from lcstool.options import option
+from lcstool.options import LOSSES, check_choices, data_dir_option, option
 
 SUBSPACES = ("all", "conv", "unshared-local", "off-local")
-LOSSES = ("cross-entropy", "mse", "bce")
 
 
 @dataclass(frozen=True)
@@ -19,9 +18,7 @@ class SharpnessConfig:
     dataset: str = option(
         "leaves", "Data set whose training images the loss is taken on.", "Data", choices="datasets"
     )
-    data_dir: str | None = option(
-        None, "Folder of downloads and built-in data [default: $LCSTOOL_DATA or ~/.cache/lcstool].", "Data"
-    )
+    data_dir: str | None = data_dir_option("Data")
     train_size: int | None = option(
         None,
         "Use a class-balanced subset of this many training images, drawn by the seed [default: all].",
@@ -44,9 +41,7 @@ class SharpnessConfig:
 
     def __post_init__(self) -> None:
         parse_dataset(self.dataset)
-        for name, choices in (("loss", LOSSES), ("subspace", SUBSPACES)):
-            if getattr(self, name) is not None and getattr(self, name) not in choices:
-                raise UsageError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
+        check_choices(self)
         for name in ("max_iterations", "batch_size", "train_size"):
             value = getattr(self, name)
             if value is not None and value < 1:

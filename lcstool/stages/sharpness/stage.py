@@ -20,8 +20,9 @@ from lcstool.errors import BadInputError, CheckFailedError
 from lcstool.evaluation import compute_loss
 from lcstool.models import ModelSpec, load_model
 from lcstool.models.subspace import Subspace
+from lcstool.options import LOSSES
 from lcstool.runtime import memory_errors, resolve_device, stream
-from lcstool.stages.sharpness.config import LOSSES, SharpnessConfig
+from lcstool.stages.sharpness.config import SharpnessConfig
 
 
 @dataclass(frozen=True)

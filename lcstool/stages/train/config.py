@@ -11,10 +11,9 @@ from lcstool.data import parse_dataset
 from lcstool.errors import UsageError
 from lcstool.models import ARCHITECTURES
 from lcstool.models.spec import CONNECTIVITIES
-from lcstool.options import option, parse_image_size
+from lcstool.options import LOSSES, check_choices, data_dir_option, option, parse_image_size
 
 OPTIMIZERS = ("sgd", "beta-lasso")
-LOSSES = ("cross-entropy", "mse", "bce")
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("fp32", "bf16", "fp16", "fp64")
 LR_MATCHES = ("none", "orbit")
@@ -119,20 +118,13 @@ class TrainConfig:
     )
     seed: int = option(0, "Seed of initial weights, data order, augmentation and subsets.", "Run")
     device: str = option("auto", "auto, cpu, cuda or cuda:i.", "Run")
-    data_dir: str | None = option(
-        None,
-        "Folder of downloads and built-in data [default: $LCSTOOL_DATA or ~/.cache/lcstool].",
-        "Run",
-        path=True,
-    )
+    data_dir: str | None = data_dir_option("Run")
     save_interval: float = option(60.0, "Seconds between saves of a resumable state.", "Run")
 
     def __post_init__(self) -> None:
         if self.optim is None:  # an embedded network's zeros could not grow under beta-lasso's threshold
             object.__setattr__(self, "optim", "beta-lasso" if self.init is None else "sgd")
-        for name, choices in self._choices():
-            if getattr(self, name) is not None and getattr(self, name) not in choices:
-                raise UsageError(f"{name} {getattr(self, name)!r} is not one of {', '.join(choices)}")
+        check_choices(self)
         parse_dataset(self.dataset)
         self.image_hw()
         self.snapshot_epochs()
@@ -170,14 +162,6 @@ class TrainConfig:
                 raise UsageError("dropout is part of the model in --init; it cannot be changed here")
         if self.refit and self.init is None:
             raise UsageError("refit keeps the zeros of a trained model", hint="name that model with --init")
-
-    def _choices(self) -> list[tuple[str, tuple[str, ...]]]:
-        found = [
-            (entry.name, entry.metadata["choices"])
-            for entry in config_fields()
-            if "choices" in entry.metadata
-        ]
-        return [(name, choices) for name, choices in found if isinstance(choices, tuple)]
 
     def image_hw(self) -> tuple[int, int] | None:
         """The image size as (height, width), or None for the data set's own."""

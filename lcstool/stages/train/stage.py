@@ -57,12 +57,8 @@ class _Run:
         progress: Progress,
         stop_requested: Callable[[], bool],
     ) -> None:
-        self.config, self.outputs, self.progress, self.stop_requested = (
-            config,
-            outputs,
-            progress,
-            stop_requested,
-        )
+        self.config, self.outputs = config, outputs
+        self.progress, self.stop_requested = progress, stop_requested
         resumed = None
         if resume and outputs.partial.exists():
             resumed = open_checkpoint(outputs.partial)
@@ -97,7 +93,6 @@ class _Run:
         loop, position = self.loop, self.loop.position
         last_good = capture(self.setup, position, loop.scaler)
         begin, images_before = time.perf_counter(), position.sums.images
-        last_lr = self.config.lr
         try:
             loop.run_epoch(self._on_step)
             elapsed = time.perf_counter() - begin
@@ -111,8 +106,7 @@ class _Run:
             ) from None
         images_per_s = (position.sums.images - images_before) / elapsed
         position.step -= 1  # the learning rate of the step just made
-        last_lr = loop.learning_rate
-        record = {"epoch": position.epoch + 1, "lr": last_lr} | scores
+        record = {"epoch": position.epoch + 1, "lr": loop.learning_rate} | scores
         record |= {"elapsed_s": elapsed, "images_per_s": images_per_s}
         position.epoch, position.step, position.sums = position.epoch + 1, 0, Sums.zero(self.setup.device)
         return record
