@@ -1,10 +1,11 @@
 """The one file format: safetensors with a description, read lazily, written atomically."""
 
+from lcstool.checkpoint.finite import all_finite
 from lcstool.checkpoint.header import FORMAT_VERSION, Header, canonical_json
 from lcstool.checkpoint.layout import TensorInfo
 from lcstool.checkpoint.reader import Checkpoint, open_checkpoint, tensor_bytes
 from lcstool.checkpoint.sparse import CsrTensor, StreamedTensor
-from lcstool.checkpoint.writer import check_writable, replaced_file, write_checkpoint
+from lcstool.checkpoint.writer import check_writable, copy_to_stdout, replaced_file, write_checkpoint
 
 __all__ = [
     "FORMAT_VERSION",
@@ -13,8 +14,10 @@ __all__ = [
     "Header",
     "StreamedTensor",
     "TensorInfo",
+    "all_finite",
     "canonical_json",
     "check_writable",
+    "copy_to_stdout",
     "open_checkpoint",
     "replaced_file",
     "tensor_bytes",

@@ -79,13 +79,24 @@ class Checkpoint:
         col, values = (self._file.get_slice(f"{name}/{part}") for part in ("col", "values"))
         return dense_rows(crow, col, values, self._compressed[name], rows_per_block, name, self.where)
 
-    def rows(self, name: str, block_bytes: int = _BLOCK_BYTES) -> Iterator[Tensor]:
-        """The tensor in blocks of leading rows of about `block_bytes`, for tensors larger than memory."""
+    def rows(
+        self, name: str, block_bytes: int = _BLOCK_BYTES, rows_per_block: int | None = None
+    ) -> Iterator[Tensor]:
+        """The tensor in blocks of leading rows, for tensors larger than memory.
+
+        Args:
+            name: The tensor.
+            block_bytes: About how many bytes a block has.
+            rows_per_block: How many rows it has, whatever their size, instead.
+        """
         info = self.tensors[name]
-        if not info.shape or info.num_bytes <= block_bytes:
+        if not info.num_bytes or not info.shape:
             yield self[name]
             return
-        step = max(1, block_bytes * info.shape[0] // info.num_bytes)
+        step = rows_per_block or max(1, block_bytes * info.shape[0] // info.num_bytes)
+        if step >= info.shape[0]:
+            yield self[name]
+            return
         if name in self._compressed:
             yield from self._dense_rows(name, step)
             return

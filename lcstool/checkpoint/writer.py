@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,6 +55,12 @@ def write_checkpoint(
             expected = shapes[name][0].itemsize * torch.Size(shapes[name][1]).numel()
             if written != expected:
                 raise RuntimeError(f"tensor {name!r}: {written} bytes were made, {expected} declared")
+
+
+def copy_to_stdout(path: Path) -> None:
+    """Send a checkpoint that is already written to standard output; UsageError if that is a terminal."""
+    with path.open("rb") as source, _binary_output("-") as out:
+        shutil.copyfileobj(source, out, 1 << 20)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lcstool.checkpoint import open_checkpoint, tensor_bytes
+from lcstool.checkpoint import all_finite, open_checkpoint, tensor_bytes
 from lcstool.errors import BadInputError, NonFiniteError
 from lcstool.models.build import empty_model
 from lcstool.models.spec import ModelSpec
@@ -87,7 +87,7 @@ def build_foreign(
             raise BadInputError(
                 f"{where}: tensor {name!r} has shape {list(state[name].shape)}, {arch} expects {list(tensor.shape)}"
             )
-        if state[name].is_floating_point() and not bool(torch.isfinite(state[name]).all()):
+        if not all_finite(state[name]):
             raise NonFiniteError(f"{where}: tensor {name!r} holds NaN or infinite values")
     superfluous = sorted(set(state) - set(expected))
     if superfluous:
