@@ -33,3 +33,11 @@ def parse_image_size(text: str) -> tuple[int, int] | None:
     if len(sides) > 2 or not all(side.isdecimal() and 1 <= int(side) <= 4096 for side in sides):
         return None
     return int(sides[0]), int(sides[-1])
+
+
+def parse_input_shape(text: str) -> tuple[int, int, int]:
+    """`3x32x32` as channels, height, width; UsageError otherwise."""
+    sides = text.lower().split("x")
+    if len(sides) != 3 or not all(side.isdecimal() and 1 <= int(side) <= 4096 for side in sides):
+        raise UsageError(f"input {text!r} is not of the form CxHxW", hint="write it like 3x32x32")
+    return int(sides[0]), int(sides[1]), int(sides[2])

@@ -89,3 +89,22 @@ class ConvGeometry:
         return {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
         }
+
+    @staticmethod
+    def from_json(fields: Any, where: str) -> tuple["ConvGeometry", str]:
+        """The inverse of `to_json`, and the padding mode kept beside it; BadInputError for what is not of that form."""
+        try:
+            sizes = dict(fields)
+            mode = sizes.pop("padding_mode", "zeros")
+            values: dict[str, Any] = {
+                name: tuple(v) if isinstance(v, list) else v for name, v in sizes.items()
+            }
+            flat = [n for v in values.values() for n in (v if isinstance(v, tuple) else (v,))]
+            lengths = {name: len(v) for name, v in values.items() if isinstance(v, tuple)}
+            pairs = dict.fromkeys(("kernel_size", "stride", "padding", "dilation"), 2)
+            good = isinstance(mode, str) and all(type(n) is int and 0 <= n < 2**31 for n in flat)
+            if not good or any(n != (pairs | {"in_shape": 3}).get(name) for name, n in lengths.items()):
+                raise TypeError("sizes should be whole numbers")
+            return ConvGeometry(**values), mode
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadInputError(f"{where}: the header's geometry is not usable: {error}") from None

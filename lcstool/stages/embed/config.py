@@ -8,7 +8,7 @@ from lcstool.data import parse_dataset
 from lcstool.errors import UsageError
 from lcstool.models.registry import TORCHVISION
 from lcstool.models.spec import CONNECTIVITIES, NORMS
-from lcstool.options import check_choices, data_dir_option, option
+from lcstool.options import check_choices, data_dir_option, option, parse_input_shape
 
 STORAGES = ("dense", "csr")
 
@@ -77,10 +77,7 @@ class EmbedConfig:
 
     def input_shape(self) -> tuple[int, int, int]:
         """`input` as channels, height, width."""
-        sides = (self.input or "").lower().split("x")
-        if len(sides) != 3 or not all(side.isdecimal() and 1 <= int(side) <= 4096 for side in sides):
-            raise UsageError(f"input {self.input!r} is not of the form CxHxW", hint="write it like 3x32x32")
-        return int(sides[0]), int(sides[1]), int(sides[2])
+        return parse_input_shape(self.input or "")
 
     def portable(self) -> dict[str, Any]:
         """The configuration as a history entry keeps it: what can change a number, without folders."""

@@ -1,0 +1,93 @@
+"""The units of a layer on the image that the layer sees, read from a file, a sample of them where there are many."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from lcstool.models.support import Support, convolution_support
+from lcstool.weights.tensors import WeightTensor
+
+# Shape suffixes: U units, C channels, H W input grid, O output channels, L output positions, K weights of a filter,
+# D = C * H * W.
+
+
+def grid_shape(weight: WeightTensor, image: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+    """C, H, W of what a dense or local layer sees; None for convolutions and where nothing is known.
+
+    Args:
+        weight: The layer.
+        image: Of the network's input, given for a layer that sees it.
+    """
+    if weight.kind == "conv":
+        return None
+    if weight.geometry is not None:
+        return _support(weight).in_shape
+    if image is not None and weight.fan_in == math.prod(image):
+        return image
+    return None
+
+
+def sample_units(
+    weight: WeightTensor, shape: tuple[int, int, int], max_units: int = 0, pixel_order: Tensor | None = None
+) -> Tensor:
+    """Units of a dense or local layer as images (U, C, H, W), zero where a local unit does not look.
+
+    Args:
+        weight: The layer.
+        shape: Of its grid.
+        max_units: At most so many units, evenly spaced over the layer; 0 takes all.
+        pixel_order: The permutation the network was trained under (input pixel i shows image pixel order[i]), undone.
+    """
+    num_units = weight.num_units
+    wanted = min(num_units, max_units) if max_units else num_units
+    units = torch.arange(wanted) * num_units // max(1, wanted)
+    rows_UD = _local_rows(weight, units) if weight.is_local else _dense_rows(weight, units)
+    grid_UCHW = rows_UD.view(-1, *shape)
+    if pixel_order is None:
+        return grid_UCHW
+    if not weight.pads_inputs:
+        return restore_pixels(grid_UCHW, pixel_order)
+    assert weight.geometry is not None
+    (top, left), (_, height, width) = weight.geometry.padding, weight.geometry.in_shape
+    image_UCHW = grid_UCHW[
+        :, :, top : top + height, left : left + width
+    ]  # the padding around it was not permuted
+    image_UCHW.copy_(restore_pixels(image_UCHW.contiguous(), pixel_order))
+    return grid_UCHW
+
+
+def restore_pixels(weight_UCHW: Tensor, pixel_order: Tensor) -> Tensor:
+    """Weights of permuted pixels back on the image."""
+    restored = torch.empty_like(weight_UCHW)
+    restored.flatten(2)[:, :, pixel_order.to(weight_UCHW.device)] = weight_UCHW.flatten(2)
+    return restored
+
+
+def _support(weight: WeightTensor) -> Support:
+    assert weight.geometry is not None
+    return convolution_support(weight.geometry, weight.pads_inputs, weight.padding_mode)
+
+
+def _dense_rows(weight: WeightTensor, units: Tensor) -> Tensor:
+    chosen, start = [torch.empty(0, weight.fan_in, dtype=weight.dtype)], 0
+    for block in weight.rows():
+        inside = units[(units >= start) & (units < start + len(block))] - start
+        if len(inside):
+            chosen.append(block[inside])
+        start += len(block)
+    return torch.cat(chosen)
+
+
+def _local_rows(weight: WeightTensor, units: Tensor) -> Tensor:
+    """Local filters written into rows over the whole input; units are ordered position, then channel."""
+    support, channels = _support(weight), weight.shape[2]
+    filters_UK = _dense_rows(weight, units)
+    rows_UD = torch.zeros(len(units), support.num_columns, dtype=filters_UK.dtype)
+    starts = torch.searchsorted(support.row_M.contiguous(), torch.arange(support.num_positions + 1))
+    for index, unit in enumerate(units.tolist()):
+        position, channel = divmod(unit, channels)
+        taps = slice(int(starts[position]), int(starts[position + 1]))
+        columns = support.column_N[support.entry_M[taps]] + support.column_offset(channel)
+        rows_UD[index].index_add_(0, columns, filters_UK[index, support.tap_M[taps]])
+    return rows_UD
