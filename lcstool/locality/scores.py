@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lcstool.models.build import WEIGHT_LAYERS
+from lcstool.weights.grid import restore_pixels
 
 # Shape suffixes: U units, C channels, H W height and width of the input grid.
 
@@ -81,9 +82,7 @@ def units_on_grid(
     weight_UCHW = first.weight.detach().view(-1, *in_shape)
     if pixel_order is None:
         return weight_UCHW
-    restored = torch.empty_like(weight_UCHW)
-    restored.flatten(2)[:, :, pixel_order.to(weight_UCHW.device)] = weight_UCHW.flatten(2)
-    return restored
+    return restore_pixels(weight_UCHW, pixel_order)
 
 
 def measure_locality(
