@@ -7,25 +7,30 @@ from importlib import import_module
 import torch
 from torch import Tensor, nn
 
-from lcstool.checkpoint import Checkpoint
+from lcstool.checkpoint import Checkpoint, all_finite
 from lcstool.checkpoint.layout import TensorInfo
 from lcstool.errors import BadInputError, NonFiniteError
 from lcstool.models.embedding import embed_modules
+from lcstool.models.flatten import flatten_layers
 from lcstool.models.local import LocallyConnected2d
 from lcstool.models.spec import ModelSpec
 from lcstool.models.trace import trace
+from lcstool.models.widths import apply_widths
 
 WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, LocallyConnected2d)
 NORM_LAYERS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def empty_model(spec: ModelSpec) -> nn.Module:
-    """The module of `spec` on the meta device: shapes without storage; embedded, if the spec says so."""
+    """The module of `spec` on the meta device: shapes without storage; embedded and narrowed, if the spec says so."""
     with torch.device("meta"):
         model = import_module(spec.architecture.module).build(spec)
         assert isinstance(model, nn.Module)
         if spec.embedding is not None:
             embed_modules(model, trace(model, spec.in_shape), spec.embedding)
+    flatten_layers(model, spec.in_shape, spec.flattened)
+    if spec.widths:
+        apply_widths(model, spec.in_shape, spec.widths)
     return model
 
 
@@ -72,7 +77,7 @@ def load_tensors(model: nn.Module, checkpoint: Checkpoint) -> None:
     state: dict[str, Tensor] = {}
     for name in known:
         tensor = checkpoint[name]
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if not all_finite(tensor):
             raise NonFiniteError(f"{checkpoint.where}: tensor {name!r} holds NaN or infinite values")
         state[name] = tensor
     model.load_state_dict(state, assign=True)

@@ -163,6 +163,17 @@ class FullyConnected2d(nn.Linear):
         return y_BOPQ
 
 
+class FlatLinear(nn.Linear):
+    """A dense layer that takes images or vectors and gives a vector.
+
+    Shape:
+        Input (B, C, H, W) or (B, D), output (B, U). `weight` is (U, D), its columns channel-major.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(1))
+
+
 def pad_images(x_BCHW: Tensor, padding: Pair, mode: str) -> Tensor:
     """Pad rows and columns on each side; the mode is torch's: zeros, reflect, replicate or circular."""
     if padding == (0, 0):

@@ -58,6 +58,8 @@ class ModelSpec:
         kernel_size: Replaces every 3x3 kernel, for the architectures that take one.
         width: Hidden width of 3-fc; None gives it as many parameters as s-fc has with the same alpha.
         embedding: Which of its layers are embedded; None for the network as it is.
+        flattened: Dense layers on images that give vectors, so that their units can be dropped one by one.
+        widths: Name and number of output channels (or units) of each layer narrower than the architecture's.
     """
 
     arch: str
@@ -69,6 +71,8 @@ class ModelSpec:
     kernel_size: int = 3
     width: int | None = None
     embedding: Embedding | None = None
+    flattened: tuple[str, ...] = ()
+    widths: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         self.architecture  # noqa: B018  (raises for an unknown name)
@@ -85,6 +89,8 @@ class ModelSpec:
             raise UsageError(f"the kernel size must be odd to keep the image's size, got {self.kernel_size}")
         if self.width is not None and self.arch != "3-fc":
             raise UsageError(f"{self.arch} takes no width", hint="use alpha")
+        if len(dict(self.widths)) != len(self.widths) or any(not 1 <= n <= MAX_SIZE for _, n in self.widths):
+            raise UsageError(f"the widths of layers must be positive, one a layer, got {dict(self.widths)}")
         smallest = max(self.architecture.smallest_image, self.kernel_size if self.kernel_size != 3 else 1)
         if min(self.image) < smallest:
             raise BadInputError(
@@ -108,7 +114,7 @@ class ModelSpec:
     def to_json(self) -> dict[str, Any]:
         """{"arch": name, "args": {...}}, the arguments that mean nothing to this architecture left out."""
         args = asdict(self) | {"image": list(self.image)}
-        del args["arch"], args["embedding"]
+        del args["arch"], args["embedding"], args["flattened"], args["widths"]
         if self.arch.startswith(TORCHVISION):
             del args["alpha"], args["dropout"]
         if not self.architecture.takes_kernel_size:
@@ -116,7 +122,9 @@ class ModelSpec:
         if self.width is None:
             del args["width"]
         embedded = {"embedding": self.embedding.to_json()} if self.embedding else {}
-        return {"arch": self.arch, "args": args} | embedded
+        widths = {"widths": dict(self.widths)} if self.widths else {}
+        flattened = {"flattened": list(self.flattened)} if self.flattened else {}
+        return {"arch": self.arch, "args": args} | embedded | flattened | widths
 
     @staticmethod
     def from_json(spec: Mapping[str, Any], where: str) -> "ModelSpec":
@@ -131,6 +139,19 @@ class ModelSpec:
                 if name in typed and type(value) is not int:
                     raise TypeError(f"{name} {value!r}")
             embedding = Embedding.from_json(spec["embedding"], where) if "embedding" in spec else None
-            return ModelSpec(arch=str(spec["arch"]), image=(height, width), embedding=embedding, **args)
+            widths = spec.get("widths", {})
+            if type(widths) is not dict or not all(type(width) is int for width in widths.values()):
+                raise TypeError(f"widths {widths!r}")
+            flattened = spec.get("flattened", [])
+            if type(flattened) is not list or not all(type(name) is str for name in flattened):
+                raise TypeError(f"flattened {flattened!r}")
+            return ModelSpec(
+                arch=str(spec["arch"]),
+                image=(height, width),
+                embedding=embedding,
+                flattened=tuple(sorted(set(flattened))),
+                widths=tuple(sorted(widths.items())),
+                **args,
+            )
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise BadInputError(f"{where}: the architecture in the header cannot be built: {error}") from None

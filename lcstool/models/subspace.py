@@ -52,7 +52,12 @@ class Split:
 
 
 def _square(tensor: Tensor) -> float:
-    return tensor.double().square().sum().item()
+    """The squared norm, in float64, by blocks that stay within the cache."""
+    total = 0.0
+    for block in tensor.detach().flatten().split(1 << 18):
+        wide = block.double()
+        total += torch.dot(wide, wide).item()
+    return total
 
 
 class _TiedLayer:
@@ -212,8 +217,10 @@ class Subspace:
         Ref:
             d'Ascoli et al. 2019 (arXiv 1906.06766), section 4.2.
         """
+        return self._off_local_frac(sum(layer.off_local_square() for layer in self.layers.values()))
+
+    def _off_local_frac(self, off_local: float) -> float:
         total = sum(_square(parameter) for parameter in self.model.parameters())
-        off_local = sum(layer.off_local_square() for layer in self.layers.values())
         return math.sqrt(off_local / total) if total else 0.0
 
     @contextmanager
@@ -241,7 +248,7 @@ class Subspace:
         layers = self.split()
         in_all = sum(layers.values(), Split())
         return {
-            "off_local_frac": self.off_local_frac(),
+            "off_local_frac": self._off_local_frac(in_all.off_local),
             "in_all": vars(in_all) | {"rms_off_over_local": in_all.rms_ratio},
             "layers": {
                 name: vars(split) | {"rms_off_over_local": split.rms_ratio} for name, split in layers.items()

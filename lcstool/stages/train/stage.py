@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import torch
-
-from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
+from lcstool.checkpoint import Header, all_finite, open_checkpoint, write_checkpoint
 from lcstool.data.preprocess import pixel_permutation
 from lcstool.errors import BadInputError, InterruptedRunError, NonFiniteError
 from lcstool.evaluation import Score, evaluate
@@ -160,7 +158,7 @@ class _Run:
 
     def _check_weights(self) -> None:
         for name, tensor in self.setup.model.state_dict().items():
-            if not torch.isfinite(tensor).all():
+            if not all_finite(tensor):
                 raise NonFiniteError(
                     f"{name!r} is not finite after epoch {self.loop.position.epoch + 1}",
                     hint=f"lower --lr (now {self.config.lr:g})",
