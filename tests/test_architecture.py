@@ -21,8 +21,9 @@ MODULES = {
 FLOORS = (
     {"errors"},
     {"checkpoint"},
-    {"models", "data", "optim", "runtime", "evaluation", "locality", "plots", "options"},
+    {"models", "data", "optim", "runtime", "evaluation", "weights", "locality", "energy", "options"},
     {"stages"},
+    {"plots"},
     {"cli"},
 )
 APART = ("models", "data", "optim")

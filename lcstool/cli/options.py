@@ -77,7 +77,7 @@ def _options(config_class: type[Any]) -> dict[str, inspect.Parameter]:
     options = {}
     for entry in fields(config_class):
         if entry.metadata.get("argument"):
-            options[entry.name] = _argument(entry)
+            options[entry.name] = _argument(entry, hints[entry.name])
             continue
         flag = "--" + entry.name.replace("_", "-")
         base = _without_none(hints[entry.name])
@@ -109,12 +109,13 @@ def _options(config_class: type[Any]) -> dict[str, inspect.Parameter]:
     return options
 
 
-def _argument(entry: Field[Any]) -> inspect.Parameter:
-    """A positional argument: a file, or '-' for standard input."""
+def _argument(entry: Field[Any], base: Any) -> inspect.Parameter:
+    """A positional argument: a file or several, or '-' for standard input."""
     argument = typer.Argument(help=f"{entry.metadata['help']} '-' reads standard input.", show_default=False)
+    declared = list[str] if get_origin(base) is tuple else str
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(
-        entry.name, keyword, default=inspect.Parameter.empty, annotation=Annotated[str, argument]
+        entry.name, keyword, default=inspect.Parameter.empty, annotation=Annotated[declared, argument]
     )
 
 

@@ -1,0 +1,1 @@
+"""Every figure, drawn from results; matplotlib is imported here and nowhere else."""

@@ -1,0 +1,61 @@
+"""Filters as pictures: on one scale, in colour where the input has three channels."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.colors import LogNorm
+from torch import Tensor
+
+from lcstool.plots.style import DIVERGING, SEQUENTIAL, bare
+
+# Shape suffixes: U units, C channels, H W grid, R K rows and columns of a weight.
+
+
+def draw_filters(fig: Any, filters_UCHW: Tensor, columns: int) -> None:
+    """A grid of filters; zero is grey in colour pictures, white else. All share one scale, printed below.
+
+    The scale is that of the 99th percentile of the non-zero weights: one outlier must not pale all the rest.
+    """
+    filters_UCHW = filters_UCHW.double()
+    num, channels = filters_UCHW.shape[:2]
+    sizes = filters_UCHW[filters_UCHW != 0].abs().sort().values
+    scale = sizes[(len(sizes) * 99) // 100].item() if len(sizes) else 1.0
+    rows = math.ceil(num / columns)
+    axes = np.atleast_1d(fig.subplots(rows, columns)).ravel()
+    image = None
+    for axis, filter_CHW in zip(axes, filters_UCHW, strict=False):
+        if channels == 3:
+            axis.imshow((0.5 + 0.5 * filter_CHW / scale).clamp(0, 1).permute(1, 2, 0).numpy())
+        else:
+            image = axis.imshow(filter_CHW.sum(dim=0).numpy(), cmap=DIVERGING, vmin=-scale, vmax=scale)
+        bare(axis)
+    for axis in axes[num:]:
+        axis.axis("off")
+    if image is not None:
+        fig.colorbar(image, ax=list(axes), location="bottom", shrink=0.6, aspect=30, label="weight")
+    else:
+        fig.supxlabel(f"grey: 0, full colour: a weight of ±{scale:.2g}", fontsize=7)
+
+
+def draw_magnitudes(fig: Any, units_UCHW: Tensor, corner_RK: Tensor, layer: str) -> None:
+    """log |w| of single units (the largest over channels) above, and of the matrix's corner; zeros are white."""
+    units_UHW = units_UCHW.abs().double().amax(dim=1)
+    corner_RK = corner_RK.abs().double()
+    present = torch.cat([units_UHW.flatten(), corner_RK.flatten()])
+    present = present[present > 0]
+    high = present.max().item() if len(present) else 1.0
+    low = max(present.min().item(), high * 1e-4) if len(present) else 0.1
+    norm = LogNorm(low, high if high > low else 10 * low)
+    num = len(units_UHW)
+    grid = fig.add_gridspec(2 if num else 1, max(1, num), height_ratios=[1, 2.6] if num else [1])
+    for index, unit_HW in enumerate(units_UHW):
+        axis = fig.add_subplot(grid[0, index])
+        axis.imshow(np.ma.masked_equal(unit_HW.numpy(), 0), cmap=SEQUENTIAL, norm=norm)
+        bare(axis)
+    axis = fig.add_subplot(grid[-1, :])
+    image = axis.imshow(np.ma.masked_equal(corner_RK.numpy(), 0), cmap=SEQUENTIAL, norm=norm, aspect="auto")
+    axis.set_xlabel("input")
+    axis.set_ylabel(f"unit of {layer}")
+    fig.colorbar(image, ax=axis, label="|weight|")

@@ -1,0 +1,1 @@
+"""What was pruned, what stayed, and is it local: `lcstool prune-stats`."""

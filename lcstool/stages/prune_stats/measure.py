@@ -1,0 +1,224 @@
+"""Look at the weights of one file: counts from a single pass, locality on a sample of units, accuracies if asked."""
+
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lcstool.checkpoint import Checkpoint, Header
+from lcstool.data import load_dataset
+from lcstool.data.preprocess import Preprocess, pixel_permutation
+from lcstool.errors import BadInputError
+from lcstool.evaluation import evaluate
+from lcstool.locality import (
+    Discovery,
+    ReceptiveField,
+    discover_grid,
+    displacement_map,
+    measure_locality,
+    receptive_fields,
+    shift_match,
+)
+from lcstool.models import ModelSpec, load_model
+from lcstool.models.build import WEIGHT_LAYERS, empty_model
+from lcstool.models.local import FullyConnected2d, LocallyConnected2d
+from lcstool.models.subspace import Subspace
+from lcstool.models.wiring import find_wiring
+from lcstool.runtime import resolve_device, stream
+from lcstool.stages.prune_stats.config import PruneStatsConfig
+from lcstool.stages.prune_stats.result import FileStats, GridStats, LayerStats
+from lcstool.weights import LayerCounts, WeightTensor, count_layer, find_weights
+from lcstool.weights.grid import grid_shape, restore_pixels, sample_units
+
+_NUM_EXAMPLES = 36
+_CORNER = 200
+
+
+def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
+    """Everything the configuration asks for of one file."""
+    header = checkpoint.header
+    spec = None
+    if header is not None and header.model is not None:
+        spec = ModelSpec.from_json(header.model, checkpoint.where)
+    image = spec.in_shape if spec else config.input_shape()
+    weights = find_weights(checkpoint)
+    counts = [count_layer(weight) for weight in weights]
+    order = _pixel_order(header, image, checkpoint.where)
+    silent = _silent(spec, weights, counts) if spec is not None else {}
+    grids, discovery = [], None
+    for index, weight in enumerate(weights):
+        seen = (image, order) if index == 0 else (None, None)  # only the first layer sees the image itself
+        grids.append(_grid_stats(config, weight, *seen))
+        if index == 0 and (config.discover or order is not None):
+            discovery = _discovery(config, weight, *seen)
+    fields: dict[str, ReceptiveField] = {}
+    subspace = accuracy = None
+    skipped = _too_large(weights) if spec is not None else None
+    if spec is not None and header is not None and skipped is None:
+        network = _Network(checkpoint, spec, header, order)
+        if config.locality:
+            fields = receptive_fields(network.model, spec.in_shape, network.order)
+        subspace = network.subspace.report() if network.subspace is not None else None
+        accuracy = network.accuracy(config) if config.dataset is not None else None
+    elif config.dataset is not None:
+        reason = skipped or f"{checkpoint.where} does not say what network it is, so it has no accuracy"
+        raise BadInputError(reason, hint="leave --dataset out")
+    layers = [
+        LayerStats(count, silent.get(count.layer), grid, fields.get(count.layer), _corner(weight))
+        for weight, count, grid in zip(weights, counts, grids, strict=True)
+    ]
+    return FileStats(
+        checkpoint.where, header, _epoch(header), tuple(layers), subspace, accuracy, discovery, skipped
+    )
+
+
+def _too_large(weights: list[WeightTensor]) -> str | None:
+    """Why the network itself is not looked at, where its weights and their masks would not fit the memory."""
+    wanted = 3 * sum(weight.num_weights * max(4, weight.dtype.itemsize) for weight in weights)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if wanted <= there:
+        return None
+    return (
+        f"receptive fields, the convolutional subspace and accuracies need the whole network, about {wanted / 1e9:.0f} "
+        f"of {there / 1e9:.0f} GB of memory"
+    )
+
+
+def _silent(spec: ModelSpec, weights: list[WeightTensor], counts: list[LayerCounts]) -> dict[str, int]:
+    """Units (of convolutions: channels) that nobody listens to, a layer; nothing where the wiring cannot be read."""
+    try:
+        wiring = find_wiring(empty_model(spec), spec.in_shape)
+    except BadInputError:
+        return {}
+    used = {}
+    for weight, count in zip(weights, counts, strict=True):
+        used_CHW = count.connections > 0
+        if weight.pads_inputs and weight.geometry is not None:
+            (top, left), (_, height, width) = weight.geometry.padding, weight.geometry.in_shape
+            inner_CHW = used_CHW[:, top : top + height, left : left + width]
+            # Other padding than zeros shows pixels of the image again: then a channel counts as a whole.
+            used_CHW = inner_CHW if weight.padding_mode == "zeros" else used_CHW.flatten(1).any(dim=1)
+        used[weight.layer] = used_CHW
+    silent = wiring.silent_units({name: used[name] for name in wiring.in_shapes})
+    return {
+        weight.layer: int(silent[weight.layer].flatten(1).all(dim=1).sum())
+        if weight.kind == "conv"
+        else int(silent[weight.layer].sum())
+        for weight in weights
+        if weight.layer in silent
+    }
+
+
+def _pixel_order(header: Header | None, image: tuple[int, int, int] | None, where: str) -> Tensor | None:
+    if header is None or header.input is None or image is None:
+        return None
+    seed = Preprocess.from_json(header.input, image[0], where).permute_seed
+    return None if seed is None else pixel_permutation(*image[1:], seed)
+
+
+def _grid_stats(
+    config: PruneStatsConfig,
+    weight: WeightTensor,
+    image: tuple[int, int, int] | None,
+    order: Tensor | None,
+) -> GridStats | None:
+    shape = grid_shape(weight, image) if config.locality else None
+    if shape is None or not weight.num_weights:
+        return None
+    units_UCHW = sample_units(weight, shape, config.units, order)
+    rich = (torch.count_nonzero(units_UCHW.flatten(1), dim=1) >= 20).nonzero().flatten()
+    chosen = rich[torch.randperm(len(rich), generator=stream(config.seed, "examples"))[:_NUM_EXAMPLES]]
+    return GridStats(
+        shape,
+        len(units_UCHW),
+        measure_locality(units_UCHW, 10, num_draws=config.draws, seed=config.seed),
+        measure_locality(units_UCHW, 20, num_draws=config.draws, seed=config.seed),
+        displacement_map(units_UCHW),
+        shift_match(units_UCHW, seed=config.seed),
+        units_UCHW[chosen],
+    )
+
+
+def _discovery(
+    config: PruneStatsConfig,
+    weight: WeightTensor,
+    image: tuple[int, int, int] | None,
+    order: Tensor | None,
+) -> Discovery:
+    shape = grid_shape(weight, image)
+    if shape is None:
+        raise BadInputError(
+            f"{weight.checkpoint.where}: {weight.layer} is not dense on an image of known size, so there is no "
+            "arrangement to discover",
+            hint="say --input CxHxW for a state dict lcstool did not write",
+        )
+    return discover_grid(sample_units(weight, shape, 0, order), seed=config.seed)
+
+
+def _corner(weight: WeightTensor) -> Tensor:
+    blocks: list[Tensor] = []
+    for block in weight.rows():
+        blocks.append(block[:, :_CORNER].clone())
+        if sum(map(len, blocks)) >= _CORNER:
+            break
+    return torch.cat(blocks)[:_CORNER] if blocks else torch.empty(0, 0)
+
+
+def _epoch(header: Header | None) -> int | None:
+    """Epochs of all training stages in the history."""
+    done = None
+    for entry in header.history if header is not None else ():
+        epochs = entry.get("epochs_done", entry.get("config", {}).get("epochs"))
+        if entry["stage"] == "train" and type(epochs) is int:
+            done = epochs + (done or 0)
+    return done
+
+
+class _Network:
+    """The network itself, its first layer's pixels put back in order where it is dense on permuted ones."""
+
+    def __init__(self, checkpoint: Checkpoint, spec: ModelSpec, header: Header, order: Tensor | None) -> None:
+        self.model, self.spec, self.where = load_model(checkpoint), spec, checkpoint.where
+        self.preprocess = None
+        if header.input is not None:
+            self.preprocess = Preprocess.from_json(header.input, spec.channels, checkpoint.where)
+        self.order = order
+        first = next(module for module in self.model.modules() if isinstance(module, WEIGHT_LAYERS))
+        if (
+            order is not None
+            and isinstance(first, nn.Linear)
+            and first.weight.shape[1] == math.prod(spec.in_shape)
+        ):
+            on_grid = first.weight.detach().view(-1, *spec.in_shape)
+            first.weight = nn.Parameter(restore_pixels(on_grid, order).flatten(1))
+            assert self.preprocess is not None
+            self.preprocess, self.order = replace(self.preprocess, permute_seed=None), None
+        stands = any(isinstance(m, FullyConnected2d | LocallyConnected2d) for m in self.model.modules())
+        self.subspace = Subspace(self.model) if stands else None
+
+    def accuracy(self, config: PruneStatsConfig) -> dict[str, float]:
+        """Test accuracy, whole and with either part of the weights masked (dA19, Fig. 7)."""
+        spec = self.spec
+        folder = Path(config.data_dir) if config.data_dir else None
+        dataset = load_dataset(config.dataset or "", spec.image, folder)
+        if dataset.in_shape != spec.in_shape or dataset.num_classes != spec.classes:
+            raise BadInputError(
+                f"{self.where} takes {list(spec.in_shape)} images in {spec.classes} classes, "
+                f"{dataset.name} has {list(dataset.in_shape)} in {dataset.num_classes}"
+            )
+        if self.preprocess is None:
+            raise BadInputError(f"{self.where} does not say how its input is normalised")
+        device = resolve_device(config.device)
+        dtype = torch.float64 if next(self.model.parameters()).dtype == torch.float64 else torch.float32
+        self.model.to(device, dtype)
+        prepare = self.preprocess.on(device, spec.image, dtype)
+        test = dataset.test.to(device)
+        accuracy = {"whole": evaluate(self.model, test, prepare).accuracy}
+        if self.subspace is not None and any(layer.support for layer in self.subspace.layers.values()):
+            for part in ("off-local", "local"):
+                with self.subspace.without(part):
+                    accuracy[f"without {part}"] = evaluate(self.model, test, prepare).accuracy
+        return accuracy

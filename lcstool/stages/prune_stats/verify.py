@@ -1,0 +1,88 @@
+"""Show that a compacted network computes what the whole one does."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lcstool.checkpoint import Header
+from lcstool.data import load_dataset
+from lcstool.data.preprocess import Preprocess
+from lcstool.errors import BadInputError, CheckFailedError
+from lcstool.models import ModelSpec
+from lcstool.runtime import stream
+from lcstool.stages.prune_stats.config import PruneStatsConfig
+
+TOLERANCE = (
+    1e-4  # of the logits' spread: constants moved into a bias are rounded once to the file's precision
+)
+_RANDOM_IMAGES = 64
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two networks' logits are apart, in float64.
+
+    Attributes:
+        images: `test` images of the data set, or `random` ones.
+        num_images: How many.
+        max_difference: Largest absolute difference of a logit.
+        logit_spread: Standard deviation of a logit over the images, the largest over classes.
+        changed_predictions: Images whose predicted class changed.
+    """
+
+    images: str
+    num_images: int
+    max_difference: float
+    logit_spread: float
+    changed_predictions: int
+
+
+@torch.no_grad()
+def compare(
+    config: PruneStatsConfig, whole: nn.Module, compacted: nn.Module, spec: ModelSpec, header: Header
+) -> Agreement:
+    """Compare logits on the data set's test images, or on random ones without a data set.
+
+    Raises:
+        CheckFailedError: they differ by more than rounding.
+    """
+    name, inputs = _inputs(config, spec, header)
+    nets = [copy.deepcopy(net).double().eval() for net in (whole, compacted)]
+    logits = [torch.cat([net(batch) for batch in inputs.split(_BATCH)]) for net in nets]
+    agreement = Agreement(
+        name,
+        len(inputs),
+        (logits[0] - logits[1]).abs().max().item(),
+        logits[0].std(dim=0, correction=0).max().item(),
+        int((logits[0].argmax(dim=1) != logits[1].argmax(dim=1)).sum()),
+    )
+    scale = agreement.logit_spread or logits[0].abs().max().item()
+    if not agreement.max_difference <= TOLERANCE * scale:
+        raise CheckFailedError(
+            f"the compacted network's logits differ by up to {agreement.max_difference:.3g} on {name} images "
+            f"(their spread is {agreement.logit_spread:.3g}); nothing was written"
+        )
+    return agreement
+
+
+def _inputs(config: PruneStatsConfig, spec: ModelSpec, header: Header) -> tuple[str, Tensor]:
+    if config.dataset is None:
+        generator = stream(config.seed, "verify")
+        return "random", torch.randn(_RANDOM_IMAGES, *spec.in_shape, generator=generator).double()
+    dataset = load_dataset(config.dataset, spec.image, Path(config.data_dir) if config.data_dir else None)
+    if dataset.in_shape != spec.in_shape:
+        raise BadInputError(
+            f"the network takes {list(spec.in_shape)}, {dataset.name} has {list(dataset.in_shape)}"
+        )
+    if header.input is None:
+        raise BadInputError(
+            "the file does not say how its input is normalised, so it cannot see the data set"
+        )
+    prepare = Preprocess.from_json(header.input, spec.channels, "the header").on(
+        torch.device("cpu"), spec.image, torch.float64
+    )
+    return "test", prepare(dataset.test.images)
