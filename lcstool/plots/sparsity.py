@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.colors import SymLogNorm
+from matplotlib import colormaps
+from matplotlib.colors import SymLogNorm, to_hex
 
 from lcstool.plots.filters import draw_filters, draw_magnitudes
 from lcstool.plots.style import COLOURS, COLUMN_INCHES, DIVERGING, SEQUENTIAL, bare, figure
@@ -34,10 +35,10 @@ def draw(looks: "Sequence[FileStats]", folder: Path) -> list[Path]:
             with figure(folder, f"{name}.arrangement", COLUMN_INCHES, 2.4, made) as fig:
                 _arrangement(fig, look.discovery)
     bars = sum(len(look.layers) for look in looks)
-    with figure(folder, "density", COLUMN_INCHES, 1.0 + 0.16 * bars, made) as fig:
+    with figure(folder, "density", COLUMN_INCHES, 0.8 + 0.07 * len(looks) + 0.16 * bars, made) as fig:
         _density_bars(fig, names, looks)
     epochs = [look.epoch for look in looks]
-    if len(looks) > 1 and None not in epochs and len(set(epochs)) == len(epochs):
+    if None not in epochs and len(set(epochs)) > 1:
         with figure(folder, "series", COLUMN_INCHES, 3.4, made) as fig:
             _series(fig, looks)
     return made
@@ -58,7 +59,7 @@ def _draw_layer(folder: Path, name: str, layer: "LayerStats", made: list[Path]) 
             draw_filters(fig, examples_UCHW, columns)
     with figure(folder, f"{name}.weights", COLUMN_INCHES, 3.6, made) as fig:
         draw_magnitudes(fig, examples_UCHW[:4], layer.corner, layer.counts.layer)
-    with figure(folder, f"{name}.locality", COLUMN_INCHES, 2.2, made) as fig:
+    with figure(folder, f"{name}.locality", COLUMN_INCHES, 1.8, made) as fig:
         _locality_map(fig, layer)
     with figure(folder, f"{name}.connections", COLUMN_INCHES, 1.9, made) as fig:
         _connections(fig, layer)
@@ -108,6 +109,9 @@ def _density_bars(fig: Any, names: Sequence[str], looks: "Sequence[FileStats]") 
     """Non-zeros of each layer, and what the convolutional and the local layer in its place would have."""
     axis = fig.subplots()
     layers = list(dict.fromkeys(layer.counts.layer for look in looks for layer in look.layers))
+    colours: tuple[str, ...] = COLOURS
+    if len(looks) > len(COLOURS):  # a series: from dark to light
+        colours = tuple(map(to_hex, colormaps[SEQUENTIAL](np.linspace(0, 0.95, len(looks)))))
     place, ticks = 0.0, []
     for name in layers:
         start = place
@@ -116,7 +120,7 @@ def _density_bars(fig: Any, names: Sequence[str], looks: "Sequence[FileStats]") 
             for layer in look.layers:
                 if layer.counts.layer != name:
                     continue
-                colour = COLOURS[index % len(COLOURS)]
+                colour = colours[index]
                 axis.barh(place, layer.counts.num_weights, 0.8, color=colour, alpha=0.25)
                 axis.barh(place, max(layer.counts.nonzeros, 0.8), 0.8, color=colour)
                 marks.add((layer.counts.num_conv, layer.counts.num_local))
@@ -133,8 +137,9 @@ def _density_bars(fig: Any, names: Sequence[str], looks: "Sequence[FileStats]") 
     axis.invert_yaxis()
     axis.set_xscale("log")
     axis.set_xlabel("weights (pale) and non-zeros (full)")
-    shown = range(min(len(looks), len(COLOURS)))
-    handles = [axis.barh(0, 0, color=COLOURS[index], label=names[index]) for index in shown]
+    handles = [
+        axis.barh(0, 0, color=colour, label=name) for name, colour in zip(names, colours, strict=False)
+    ]
     handles += [axis.plot([], [], "k-", linewidth=0.9, label="convolution")[0],
                 axis.plot([], [], "k--", linewidth=0.9, label="local layer")[0]]  # fmt: skip
     fig.legend(handles=handles, loc="outside upper center", ncols=2)
