@@ -142,6 +142,21 @@ def test_the_error_is_that_of_the_places() -> None:
     assert found.chance_neighbour_frac == pytest.approx(684 / 9900)
 
 
+def test_chance_is_that_of_shuffled_places() -> None:
+    """With both arrangements centred and of norm 1 the error is 1 - (sum of the singular values)^2."""
+    found = discover_grid(windows(shape=(1, 8, 8)))
+    places_N2 = found.places_N2 / found.places_N2.norm()
+    generator = torch.Generator().manual_seed(0)
+    errors = [1 - torch.linalg.svdvals(found.target_N2.T @ places_N2).sum().item() ** 2]
+    for _ in range(1000):
+        shuffled_N2 = places_N2[torch.randperm(64, generator=generator)]
+        errors.append(1 - torch.linalg.svdvals(found.target_N2.T @ shuffled_N2).sum().item() ** 2)
+    assert errors[0] == pytest.approx(found.procrustes["grid"])
+    assert found.chance_mean == pytest.approx(np.mean(errors[1:]), abs=0.004)
+    assert found.chance_sd == pytest.approx(np.std(errors[1:]), rel=0.2)
+    assert min(errors[1:]) - 0.02 < found.chance_min < found.chance_mean - 2 * found.chance_sd
+
+
 def test_only_which_weights_are_zero_matters_and_runs_repeat() -> None:
     weight_UCHW = windows(200, density=0.5)
     found = discover_grid(weight_UCHW)

@@ -128,7 +128,7 @@ def by_perturbation(
     model: nn.Module, in_shape: tuple[int, int, int], order: Tensor | None
 ) -> dict[str, Tensor]:
     """Which pixels (row-major) change each unit, (U, N)."""
-    channels, height, width = in_shape
+    _, height, width = in_shape
     outputs: dict[str, Tensor] = {}
     for name, module in layers_of(model).items():
         module.register_forward_hook(

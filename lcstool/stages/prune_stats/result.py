@@ -1,5 +1,6 @@
 """What a look at a network's weights finds."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -85,7 +86,7 @@ class LayerStats:
             "density": c.density,
             "num_conv": c.num_conv,
             "num_local": c.num_local,
-            "rms": (c.square / c.num_weights) ** 0.5 if c.num_weights else 0.0,
+            "rms": (c.square / c.num_weights) ** 0.5 if c.num_weights and math.isfinite(c.square) else None,
             "num_units": c.num_units,
             "num_dead": c.num_dead,
             "num_duplicate": c.num_duplicate,
