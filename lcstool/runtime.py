@@ -1,8 +1,11 @@
 """Devices and randomness: which device a run uses, and where each of its random numbers comes from."""
 
+import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,6 +53,15 @@ def memory_errors() -> Iterator[None]:
         raise DeviceError(
             f"out of memory: {str(error).splitlines()[0]}", hint="see the estimate of --dry-run"
         ) from None
+
+
+def host_memory_bytes() -> int:
+    """The memory this process may use: the machine's, or its container's limit where that is lower."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+        with contextlib.suppress(OSError, ValueError):
+            there = min(there, int(limit.read_text()))
+    return there
 
 
 def stream(seed: int, *purpose: str | int, device: torch.device | None = None) -> torch.Generator:

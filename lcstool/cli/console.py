@@ -3,6 +3,7 @@
 import functools
 import json
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from lcstool.errors import LcsError
@@ -44,6 +45,12 @@ def show_error(error: LcsError) -> None:
     stderr().print(f"[bold red]error:[/] {plain(error.message)}")
     if error.hint:
         stderr().print(f"[dim]hint:[/] {plain(error.hint)}")
+
+
+def show_files(paths: Iterable[object]) -> None:
+    """The names of files made beside the result."""
+    for path in paths:
+        stderr().print(f"[dim]{plain(path)}[/]")
 
 
 def new_table(title: str, *columns: str) -> "Table":

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lcstool.cli import app
-from lcstool.cli.console import print_json, stderr, stdout
+from lcstool.cli.console import print_json, show_files, stderr, stdout
 from lcstool.cli.options import AsJson, configured
-from lcstool.cli.streams import derived_name, stem_of
-from lcstool.errors import OutputError, UsageError
+from lcstool.cli.streams import derived_name, prepared_folder, stem_of
+from lcstool.errors import UsageError
 from lcstool.stages.prune_stats.config import PruneStatsConfig
 
 if TYPE_CHECKING:
@@ -59,9 +59,13 @@ def prune_stats(
         check_writable(out)
     if out == "-" and as_json:
         raise UsageError("--json and -o - both want standard output", hint="name a file with -o")
+    if plots is not None:
+        prepared_folder(plots)
     result = run_stage(config, out)
     if plots is not None:
-        _draw(result, plots)
+        from lcstool.plots.sparsity import draw
+
+        show_files(draw(result.files, plots))
     if as_json:
         print_json(_document(result))
         return
@@ -75,14 +79,3 @@ def _document(result: "PruneStatsResult") -> dict[str, object]:
     if result.written is not None:
         document["written"] = result.written.header.history[-1]["metrics"]
     return document
-
-
-def _draw(result: "PruneStatsResult", folder: Path) -> None:
-    from lcstool.plots.sparsity import draw
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror or error}") from None
-    for path in draw(result.files, folder):
-        stderr().print(f"[dim]{path}[/]")

@@ -50,6 +50,8 @@ def _show_written(result: "PruneStatsResult", out: "Console") -> None:
 
 def _show_counts(look: "FileStats", out: "Console") -> None:
     epoch = "" if look.epoch is None else f", epoch {look.epoch}"
+    if look.header is not None and look.header.state is not None:
+        epoch += ", an unfinished run"
     table = new_table(
         f"{plain(look.where)}{epoch}",
         "layer", "kind", "weights", "non-zeros", "density", "as conv", "as local", "units", "dead", "duplicate",
@@ -67,8 +69,8 @@ def _show_counts(look: "FileStats", out: "Console") -> None:
         density = look.nonzeros / look.num_weights if look.num_weights else 0.0
         table.add_row("all", "", f"{look.num_weights:,}", f"{look.nonzeros:,}", percent(density))
     out.print(table)
-    if look.skipped:
-        out.print(f"[yellow]left out: {plain(look.skipped)}[/]")
+    for note in look.notes:
+        out.print(f"[yellow]left out: {plain(note)}[/]")
     for name, value in (look.accuracy or {}).items():
         out.print(f"test accuracy {'' if name == 'whole' else name + ' weights '}{percent(value)}")
 
@@ -103,7 +105,7 @@ def _show_locality(look: "FileStats", out: "Console") -> None:
                 extra = (
                     _pairs(pairs, "same_channel"),
                     _pairs(pairs, "different_channels"),
-                    f"{match.value:.3f} / {match.null:.3f}" if match else "-",
+                    f"{match.value:.3f} / {match.null:.3f} +- {match.null_sd:.3f}" if match else "-",
                 )
             table.add_row(
                 plain(layer.counts.layer) if first else "", f">= {scores.min_nonzeros}",
@@ -177,27 +179,51 @@ def _show_discovery(look: "FileStats", out: "Console") -> None:
     if found is None:
         return
     fits = ", ".join(f"{name} {error:.3f}" for name, error in found.procrustes.items())
-    verdict = "two dimensions found" if found.is_two_dimensional else "no plane found"
+    if not found.is_two_dimensional:
+        verdict = "no two dimensions found"
+    elif found.best == "grid":
+        verdict = "height and width found"
+    else:
+        verdict = f"two dimensions found, those of the image {found.best}"
     out.print(
-        f"arrangement from shared units: {verdict}; Procrustes error {fits} (chance {found.chance_mean:.3f} +- "
-        f"{found.chance_sd:.3f}); {percent(found.neighbour_frac, 0)} of nearest pixels are neighbours "
-        f"(chance {percent(found.chance_neighbour_frac, 0)}); {found.num_components} eigenvectors explain "
-        f"{percent(found.readout_r2[0], 0)} of height, {percent(found.readout_r2[1], 0)} of width "
-        f"(chance {percent(found.chance_r2, 0)})"
+        f"arrangement from shared units: {verdict}; Procrustes error {fits} (chance, the best of these: "
+        f"{found.chance_mean:.3f} +- {found.chance_sd:.3f}); {percent(found.neighbour_frac, 0)} of nearest pixels are "
+        f"neighbours (chance {percent(found.chance_neighbour_frac, 0)}); {found.num_components} eigenvectors explain "
+        f"{percent(found.readout_r2[0], 0)} of height, {percent(found.readout_r2[1], 0)} of width"
+        + ("" if found.best == "grid" else f", {percent(min(found.best_r2), 0)} or more of the folded axes")
+        + f" (chance {percent(found.chance_r2, 0)}, at most {percent(found.chance_r2_max, 0)})"
     )
 
 
 def _show_series(files: tuple["FileStats", ...], out: "Console") -> None:
     names = list(dict.fromkeys(layer.counts.layer for look in files for layer in look.layers))
+    extra = {
+        "delta": [_delta(look) for look in files],
+        "RMS off / local": [_rms_ratio(look) for look in files],
+        "test": [percent(look.accuracy["whole"]) if look.accuracy else "-" for look in files],
+        "without off-local": [percent((look.accuracy or {}).get("without off-local")) for look in files],
+        "without local": [percent((look.accuracy or {}).get("without local")) for look in files],
+    }
+    extra = {title: cells for title, cells in extra.items() if set(cells) != {"-"}}
     table = new_table(
-        "Series", "file", "epoch", *(f"{plain(name)} density" for name in names), "radius / null"
+        "Series", "file", "epoch", *(f"{plain(name)} density" for name in names), "radius / null", *extra
     )
-    for look in files:
+    for index, look in enumerate(files):
         density = {layer.counts.layer: layer.counts.density for layer in look.layers}
         ratios = [layer.grid.min10.radius_ratio for layer in look.layers if layer.grid is not None]
         table.add_row(
             plain(look.where), "-" if look.epoch is None else str(look.epoch),
             *(percent(density.get(name)) for name in names),
             f"{ratios[0]:.3f}" if ratios and ratios[0] is not None else "-",
+            *(cells[index] for cells in extra.values()),
         )  # fmt: skip
     out.print(table)
+
+
+def _delta(look: "FileStats") -> str:
+    return "-" if look.subspace is None else f"{look.subspace['off_local_frac']:.4f}"
+
+
+def _rms_ratio(look: "FileStats") -> str:
+    ratio = look.subspace["in_all"]["rms_off_over_local"] if look.subspace else None
+    return "-" if ratio is None else f"{ratio:.4f}"

@@ -54,3 +54,12 @@ def derived_name(stem: str, overwrite: bool = False) -> str:
 
 def stem_of(path: str) -> str:
     return path.removesuffix(SUFFIX)
+
+
+def prepared_folder(folder: Path) -> Path:
+    """A folder for figures, made if it is missing; OutputError if it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror or error}") from None
+    return folder

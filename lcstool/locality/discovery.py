@@ -35,10 +35,12 @@ class Discovery:
         chance_neighbour_frac: That share among random pairs.
         procrustes: Procrustes error of the plane arrangement, by what it is compared with: the grid, or the
             grid folded; 0 is a perfect fit up to shift, rotation, reflection and scale, 1 none.
-        chance_mean, chance_sd, chance_min: Of the grid's error with the pixels' places shuffled.
+        chance_mean, chance_sd, chance_min: Of the smallest of these errors with the pixels' places shuffled.
         readout_r2: Of the least-squares fit of height and width of a pixel by the first `num_components`
             eigenvectors: (height, width).
+        best_r2: The same of the axes of the best comparison, folded or not.
         chance_r2: Expected of random vectors.
+        chance_r2_max: Largest of the shuffled places, for either axis of the grid.
         num_components: Of the readout.
         places_N2: The arrangement, moved, turned and scaled onto the best-fitting comparison.
         target_N2: That comparison.
@@ -54,7 +56,9 @@ class Discovery:
     chance_sd: float
     chance_min: float
     readout_r2: tuple[float, float]
+    best_r2: tuple[float, float]
     chance_r2: float
+    chance_r2_max: float
     num_components: int
     places_N2: Tensor
     target_N2: Tensor
@@ -67,12 +71,17 @@ class Discovery:
 
     @property
     def is_two_dimensional(self) -> bool:
-        """Whether the plane arrangement fits the grid, or the grid folded, better than every shuffled one."""
-        return self.procrustes[self.best] < min(0.5, self.chance_min)
+        """Whether two axes were found: of the grid, or of the grid folded.
+
+        The best fit must be closer than 0.5 and than every shuffled one, and both of its axes must be read out better
+        than any axis of shuffled pixels: a network that knows the rows alone has the one, but not the other.
+        """
+        close = self.procrustes[self.best] < min(0.5, self.chance_min)
+        return close and min(self.best_r2) > self.chance_r2_max
 
     def to_json(self) -> dict[str, object]:
         kept = {name: value for name, value in vars(self).items() if not isinstance(value, Tensor)}
-        return kept | {"readout_r2": list(self.readout_r2), "best": self.best,
+        return kept | {"readout_r2": list(self.readout_r2), "best_r2": list(self.best_r2), "best": self.best,
                        "is_two_dimensional": self.is_two_dimensional}  # fmt: skip
 
 
@@ -117,7 +126,11 @@ def discover_grid(
             "the image has only one row or column of connected pixels: there is no plane to find"
         )
     rng = np.random.default_rng(seed)
-    chance = [procrustes(true_N2, plane_N2[rng.permutation(count)])[2] for _ in range(num_draws)]
+    chance, chance_r2 = [], []
+    for _ in range(num_draws):
+        order = rng.permutation(count)
+        chance.append(min(procrustes(targets[name], plane_N2[order])[2] for name in fits))
+        chance_r2 += [_r_squared(vectors_NK[order], true_N2[:, axis]) for axis in (0, 1)]
     best = min(fits, key=lambda name: fits[name][2])
     return Discovery(
         count,
@@ -129,7 +142,9 @@ def discover_grid(
         float(np.std(chance)),
         float(np.min(chance)),
         (_r_squared(vectors_NK, true_N2[:, 0]), _r_squared(vectors_NK, true_N2[:, 1])),
+        (_r_squared(vectors_NK, targets[best][:, 0]), _r_squared(vectors_NK, targets[best][:, 1])),
         vectors_NK.shape[1] / (count - 1),
+        max(chance_r2),
         vectors_NK.shape[1],
         torch.from_numpy(fits[best][1].copy()),
         torch.from_numpy(fits[best][0].copy()),

@@ -13,6 +13,9 @@ from lcstool.runtime import stream
 # Shape suffixes: U V units, C channels, H W input grid.
 
 
+_SPECTRUM_BYTES = 1 << 28  # of the units compared
+
+
 @dataclass(frozen=True)
 class ShiftMatch:
     """The index and its null.
@@ -20,27 +23,36 @@ class ShiftMatch:
     Attributes:
         value: Mean over units of the largest cosine between the unit's filter and a shifted copy (by at least one
             pixel, what leaves the image dropped) of another unit's; 1 for a convolution of stride 1.
-        null: The same with every unit's pixels shuffled.
+        null: The same with the values of every unit shuffled among its own non-zero places: local units match
+            better than scattered ones though they share nothing. The mean over the draws.
+        null_sd: Its standard deviation over the draws.
         num_units: Units whose partners were sought.
         num_partners: Units among which they were sought.
     """
 
     value: float
     null: float
+    null_sd: float
     num_units: int
     num_partners: int
 
 
 def shift_match(
-    weight_UCHW: Tensor, min_nonzeros: int = 10, max_units: int = 64, max_partners: int = 512, seed: int = 0
+    weight_UCHW: Tensor,
+    min_nonzeros: int = 10,
+    max_units: int = 48,
+    max_partners: int = 512,
+    num_draws: int = 3,
+    seed: int = 0,
 ) -> ShiftMatch | None:
     """Seek each unit's best shifted partner by cross-correlation.
 
     Args:
         weight_UCHW: One unit's weights on the input grid a row.
         min_nonzeros: Units with fewer non-zeros are left out.
-        max_units, max_partners: Larger layers are sampled, by the seed.
-        seed: Of the sample and of the shuffled null.
+        max_units, max_partners: Larger layers are sampled, by the seed; partners also by their size.
+        num_draws: Shuffles behind the null.
+        seed: Of the sample and of the shuffles.
 
     Returns:
         None for fewer than two units.
@@ -49,14 +61,33 @@ def shift_match(
     chosen = (counts_U >= max(1, min_nonzeros)).nonzero().flatten().cpu()
     if len(chosen) < 2:
         return None
+    _, channels, height, width = weight_UCHW.shape
+    fitting = _SPECTRUM_BYTES // (channels * 2 * height * (width + 1) * 16)
     generator = stream(seed, "shift match")
-    chosen = chosen[torch.randperm(len(chosen), generator=generator)[:max_partners]]
+    chosen = chosen[torch.randperm(len(chosen), generator=generator)[: max(2, min(max_partners, fitting))]]
     units_VCHW = weight_UCHW[chosen].double()
     num_units = min(len(chosen), max_units)
-    order = torch.rand(len(chosen), units_VCHW[0, 0].numel(), generator=generator).argsort(dim=1)
-    shuffled = units_VCHW.flatten(2).gather(2, order[:, None, :].expand(-1, units_VCHW.shape[1], -1))
-    value, null = (_best_matches(units, num_units) for units in (units_VCHW, shuffled.view_as(units_VCHW)))
-    return ShiftMatch(value, null, num_units, len(chosen))
+    nulls = torch.tensor(
+        [_best_matches(_shuffled(units_VCHW, generator), num_units) for _ in range(num_draws)],
+        dtype=torch.float64,
+    )
+    return ShiftMatch(
+        _best_matches(units_VCHW, num_units),
+        nulls.mean().item(),
+        nulls.std(correction=0).item(),
+        num_units,
+        len(chosen),
+    )
+
+
+def _shuffled(units_VCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """Each unit's values in another order among the places where it has any."""
+    flat_VD = units_VCHW.flatten(1)
+    # Sorted by a random key, zeros last: the first places of the order are the non-zero ones, shuffled.
+    key_VD = torch.rand(flat_VD.shape, generator=generator, dtype=torch.float64)
+    places_VD = (flat_VD == 0).int().argsort(dim=1, stable=True)
+    order_VD = torch.where(flat_VD == 0, 2.0, key_VD).argsort(dim=1, stable=True)
+    return torch.zeros_like(flat_VD).scatter(1, places_VD, flat_VD.gather(1, order_VD)).view_as(units_VCHW)
 
 
 def _best_matches(units_VCHW: Tensor, num_units: int) -> float:

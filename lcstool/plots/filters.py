@@ -20,6 +20,9 @@ def draw_filters(fig: Any, filters_UCHW: Tensor, columns: int) -> None:
     """
     filters_UCHW = filters_UCHW.double()
     num, channels = filters_UCHW.shape[:2]
+    label = "weight" if channels == 1 else "weight, summed over channels"
+    if channels not in (1, 3):
+        filters_UCHW = filters_UCHW.sum(dim=1, keepdim=True)
     sizes = filters_UCHW[filters_UCHW != 0].abs().sort().values
     scale = sizes[(len(sizes) * 99) // 100].item() if len(sizes) else 1.0
     rows = math.ceil(num / columns)
@@ -29,17 +32,17 @@ def draw_filters(fig: Any, filters_UCHW: Tensor, columns: int) -> None:
         if channels == 3:
             axis.imshow((0.5 + 0.5 * filter_CHW / scale).clamp(0, 1).permute(1, 2, 0).numpy())
         else:
-            image = axis.imshow(filter_CHW.sum(dim=0).numpy(), cmap=DIVERGING, vmin=-scale, vmax=scale)
+            image = axis.imshow(filter_CHW[0].numpy(), cmap=DIVERGING, vmin=-scale, vmax=scale)
         bare(axis)
     for axis in axes[num:]:
         axis.axis("off")
     if image is not None:
-        fig.colorbar(image, ax=list(axes), location="bottom", shrink=0.6, aspect=30, label="weight")
+        fig.colorbar(image, ax=list(axes), location="bottom", shrink=0.6, aspect=30, label=label)
     else:
         fig.supxlabel(f"grey: 0, full colour: a weight of ±{scale:.2g}", fontsize=7)
 
 
-def draw_magnitudes(fig: Any, units_UCHW: Tensor, corner_RK: Tensor, layer: str) -> None:
+def draw_magnitudes(fig: Any, units_UCHW: Tensor, corner_RK: Tensor, layer: str, inputs: str) -> None:
     """log |w| of single units (the largest over channels) above, and of the matrix's corner; zeros are white."""
     units_UHW = units_UCHW.abs().double().amax(dim=1)
     corner_RK = corner_RK.abs().double()
@@ -56,6 +59,6 @@ def draw_magnitudes(fig: Any, units_UCHW: Tensor, corner_RK: Tensor, layer: str)
         bare(axis)
     axis = fig.add_subplot(grid[-1, :])
     image = axis.imshow(np.ma.masked_equal(corner_RK.numpy(), 0), cmap=SEQUENTIAL, norm=norm, aspect="auto")
-    axis.set_xlabel("input")
+    axis.set_xlabel(inputs)
     axis.set_ylabel(f"unit of {layer}")
     fig.colorbar(image, ax=axis, label="|weight|")

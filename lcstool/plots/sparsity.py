@@ -32,7 +32,7 @@ def draw(looks: "Sequence[FileStats]", folder: Path) -> list[Path]:
             if layer.grid is not None:
                 _draw_layer(folder, f"{name}.{layer.counts.layer}", layer, made)
         if look.discovery is not None:
-            with figure(folder, f"{name}.arrangement", COLUMN_INCHES, 2.4, made) as fig:
+            with figure(folder, f"{name}.arrangement", COLUMN_INCHES, 2.6, made) as fig:
                 _arrangement(fig, look.discovery)
     bars = sum(len(look.layers) for look in looks)
     with figure(folder, "density", COLUMN_INCHES, 0.8 + 0.07 * len(looks) + 0.16 * bars, made) as fig:
@@ -58,9 +58,11 @@ def _draw_layer(folder: Path, name: str, layer: "LayerStats", made: list[Path]) 
         with figure(folder, f"{name}.filters", COLUMN_INCHES, 0.25 + 0.56 * rows, made) as fig:
             draw_filters(fig, examples_UCHW, columns)
     with figure(folder, f"{name}.weights", COLUMN_INCHES, 3.6, made) as fig:
-        draw_magnitudes(fig, examples_UCHW[:4], layer.corner, layer.counts.layer)
-    with figure(folder, f"{name}.locality", COLUMN_INCHES, 1.8, made) as fig:
-        _locality_map(fig, layer)
+        inputs = "weight of the patch" if layer.counts.kind == "local" else "input"
+        draw_magnitudes(fig, examples_UCHW[:4], layer.corner, layer.counts.layer, inputs)
+    if grid.displacement.same_z_YX.any() or grid.displacement.different_z_YX.any():
+        with figure(folder, f"{name}.locality", COLUMN_INCHES, 1.75, made) as fig:
+            _locality_map(fig, layer)
     with figure(folder, f"{name}.connections", COLUMN_INCHES, 1.9, made) as fig:
         _connections(fig, layer)
 
@@ -83,7 +85,11 @@ def _locality_map(fig: Any, layer: "LayerStats") -> None:
         axis.set_title(title)
     fig.supxlabel("displacement right (pixels)", fontsize=8)
     axes[0].set_ylabel("displacement down (pixels)")
-    fig.colorbar(image, ax=list(axes), label="pairs against chance (z)", shrink=0.75)
+    decades = [10.0**power for power in range(1, 1 + int(np.log10(scale)))]
+    ticks = [-decade for decade in reversed(decades)] + [0.0, *decades]
+    bar = fig.colorbar(image, ax=list(axes), label="pairs against chance (z)", shrink=0.75, ticks=ticks)
+    bar.ax.set_yticklabels([f"{tick:g}" for tick in ticks])
+    bar.ax.minorticks_off()
 
 
 def _connections(fig: Any, layer: "LayerStats") -> None:
@@ -91,14 +97,17 @@ def _connections(fig: Any, layer: "LayerStats") -> None:
     counts = layer.counts
     left, right = fig.subplots(1, 2, width_ratios=[1.25, 1])
     fan_in = counts.fan_in_U.numpy()
-    left.hist(fan_in, bins=min(40, max(2, int(fan_in.max(initial=1)) + 1)), color=COLOURS[0])
+    low, high = int(fan_in.min(initial=0)), int(fan_in.max(initial=0))
+    step = max(1, -(-(high - low + 1) // 40))
+    left.hist(fan_in, bins=np.arange(low - 0.5, high + step + 0.5, step), color=COLOURS[0])
+    left.set_xlim(min(low, high - 10) - 1, high + step + 1)
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.set_xlabel("non-zero weights of a unit")
     left.set_ylabel("units")
     if counts.connections.ndim == 3:
         image = right.imshow(counts.connections.sum(dim=0).numpy(), cmap=SEQUENTIAL)
-        right.set_title("connections of a pixel")
         bare(right)
-        fig.colorbar(image, ax=right, shrink=0.8)
+        fig.colorbar(image, ax=right, location="bottom", shrink=0.9, label="connections of a pixel")
     else:
         right.plot(counts.connections.numpy(), ".", markersize=1.5)
         right.set_xlabel("input")
@@ -136,6 +145,7 @@ def _density_bars(fig: Any, names: Sequence[str], looks: "Sequence[FileStats]") 
     axis.set_yticks([tick for tick, _ in ticks], [name for _, name in ticks])
     axis.invert_yaxis()
     axis.set_xscale("log")
+    axis.set_xlim(left=1)
     axis.set_xlabel("weights (pale) and non-zeros (full)")
     handles = [
         axis.barh(0, 0, color=colour, label=name) for name, colour in zip(names, colours, strict=False)
@@ -146,33 +156,41 @@ def _density_bars(fig: Any, names: Sequence[str], looks: "Sequence[FileStats]") 
 
 
 def _series(fig: Any, looks: "Sequence[FileStats]") -> None:
-    above, below = fig.subplots(2, 1, sharex=True)
-    epochs = [look.epoch for look in looks]
+    """Density, and where a layer has a grid its radius, over epochs; a layer keeps its colour."""
     names = list(dict.fromkeys(layer.counts.layer for look in looks for layer in look.layers))
+    epochs = [look.epoch for look in looks]
+    density: dict[str, list[float]] = {}
+    ratios: dict[str, list[float]] = {}
     for name in names:
         found = [next((ly for ly in look.layers if ly.counts.layer == name), None) for look in looks]
-        above.plot(epochs, [100 * ly.counts.density if ly else np.nan for ly in found], "o-", label=name)
-        ratios = [ly.grid.min10.radius_ratio if ly and ly.grid else None for ly in found]
-        if any(ratio is not None for ratio in ratios):
-            values = [np.nan if ratio is None else ratio for ratio in ratios]
-            below.plot(epochs, values, "o-", label=name)
-    above.set_yscale("log")
-    above.set_ylabel("density (%)")
-    above.legend()
-    below.axhline(1, color="grey", linewidth=0.6, linestyle=":")
-    below.set_ylabel("rms radius / null")
-    below.set_xlabel("epoch")
+        density[name] = [100 * ly.counts.density if ly else np.nan for ly in found]
+        measured = [ly.grid.min10.radius_ratio if ly and ly.grid else None for ly in found]
+        if any(value is not None for value in measured):
+            ratios[name] = [np.nan if value is None else value for value in measured]
+    axes = np.atleast_1d(fig.subplots(2 if ratios else 1, 1, sharex=True))
+    for panel, table in zip(axes, (density, ratios), strict=False):
+        for name, values in table.items():
+            panel.plot(epochs, values, "o-", label=name, color=COLOURS[names.index(name) % len(COLOURS)])
+    lowest = min((value for values in density.values() for value in values if value > 0), default=1.0)
+    axes[0].set_yscale("symlog", linthresh=lowest)  # a layer pruned to nothing stays in sight
+    axes[0].set_ylim(0, 130)
+    axes[0].set_ylabel("density (%)")
+    axes[0].legend()
+    if ratios:
+        axes[1].axhline(1, color="grey", linewidth=0.6, linestyle=":")
+        axes[1].set_ylabel("rms radius / null")
+    axes[-1].set_xlabel("epoch")
 
 
 def _arrangement(fig: Any, found: Any) -> None:
     """Where the pixels belong, and where the shared units put them; a pixel's colour is its true row."""
-    left, right = fig.subplots(1, 2, sharex=True, sharey=True)
+    left, right = fig.subplots(1, 2)
     target, places = found.target_N2.numpy(), found.places_N2.numpy()
     title = f"found, error {found.procrustes[found.best]:.2f}"
     for axis, points, text in ((left, target, f"true: {found.best}"), (right, places, title)):
         axis.scatter(points[:, 1], -points[:, 0], c=target[:, 0], cmap=SEQUENTIAL, s=7)
         axis.set_title(text)
-        axis.set_aspect("equal")
+        axis.set_aspect("equal", adjustable="datalim")
         bare(axis)
     left.set_ylabel("height")
     left.set_xlabel("width")

@@ -12,6 +12,8 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot
 
+from lcstool.errors import OutputError
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -62,7 +64,10 @@ def figure(folder: Path, name: str, width: float, height: float, made: list[Path
                 # No dates or versions: the same numbers give the same bytes.
                 empty = {"Software": None} if suffix == "png" else {"Creator": None, "Producer": None,
                                                                     "CreationDate": None}  # fmt: skip
-                fig.savefig(path, metadata=empty)
+                try:
+                    fig.savefig(path, metadata=empty)
+                except OSError as error:
+                    raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
                 made.append(path)
         finally:
             pyplot.close(fig)

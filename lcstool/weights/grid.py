@@ -44,17 +44,19 @@ def sample_units(
     units = torch.arange(wanted) * num_units // max(1, wanted)
     rows_UD = _local_rows(weight, units) if weight.is_local else _dense_rows(weight, units)
     grid_UCHW = rows_UD.view(-1, *shape)
-    if pixel_order is None:
-        return grid_UCHW
+    return grid_UCHW if pixel_order is None else restore_inputs(weight, grid_UCHW, pixel_order)
+
+
+def restore_inputs(weight: WeightTensor, grid_UCHW: Tensor, pixel_order: Tensor) -> Tensor:
+    """What belongs to the layer's inputs, back on the image; padding around it was never permuted."""
     if not weight.pads_inputs:
         return restore_pixels(grid_UCHW, pixel_order)
     assert weight.geometry is not None
     (top, left), (_, height, width) = weight.geometry.padding, weight.geometry.in_shape
-    image_UCHW = grid_UCHW[
-        :, :, top : top + height, left : left + width
-    ]  # the padding around it was not permuted
+    restored_UCHW = grid_UCHW.clone()
+    image_UCHW = restored_UCHW[:, :, top : top + height, left : left + width]
     image_UCHW.copy_(restore_pixels(image_UCHW.contiguous(), pixel_order))
-    return grid_UCHW
+    return restored_UCHW
 
 
 def restore_pixels(weight_UCHW: Tensor, pixel_order: Tensor) -> Tensor:

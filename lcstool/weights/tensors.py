@@ -88,8 +88,8 @@ class WeightTensor:
 def find_weights(checkpoint: Checkpoint) -> list[WeightTensor]:
     """The weights of all layers: every floating-point tensor of two or more axes.
 
-    Biases and tensors under `state/` (of an unfinished run) are left out; `weight_orig` and `weight_mask` are one
-    weight.
+    Biases and tensors under `state/` (of an unfinished run) are left out; `weight_orig` (or
+    `weight`) and `weight_mask` are one weight.
 
     Returns:
         In the order of the network's layers where numbers in their names give it (`layer2` before `layer10`).
@@ -104,18 +104,17 @@ def find_weights(checkpoint: Checkpoint) -> list[WeightTensor]:
             continue
         if name.split(".")[-1] in ("bias", "bias_orig", "bias_mask"):  # of a local layer: one a position
             continue
-        if name.endswith("_mask") and f"{name.removesuffix('_mask')}_orig" in checkpoint.tensors:
+        bare = name.removesuffix("_mask")
+        if bare != name and not {bare, f"{bare}_orig"}.isdisjoint(checkpoint.tensors):
             continue
-        mask = None
-        if name.endswith("_orig"):
-            mask = f"{name.removesuffix('_orig')}_mask"
-            if mask not in checkpoint.tensors:
-                mask = None
-            elif checkpoint.tensors[mask].shape != info.shape:
-                raise BadInputError(
-                    f"{checkpoint.where}: {mask!r} has shape {list(checkpoint.tensors[mask].shape)}, "
-                    f"{name!r} {list(info.shape)}"
-                )
+        mask: str | None = f"{name.removesuffix('_orig')}_mask"
+        if mask not in checkpoint.tensors:
+            mask = None
+        elif checkpoint.tensors[mask].shape != info.shape:
+            raise BadInputError(
+                f"{checkpoint.where}: {mask!r} has shape {list(checkpoint.tensors[mask].shape)}, "
+                f"{name!r} {list(info.shape)}"
+            )
         layer = layer_name(name.removesuffix("_orig") if mask else name)
         geometry, padding_mode = None, "zeros"
         if header is not None and layer in header.layers:

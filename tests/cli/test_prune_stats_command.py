@@ -59,6 +59,9 @@ def test_figures(trained: Path, run_cli: Cli, tmp_path: Path) -> None:
     assert all((tmp_path / "again" / name).read_bytes() == content for name, content in first.items())
     (tmp_path / "file").write_text("")
     assert run_cli("prune-stats", trained, "--plots", "file").code == 3
+    (tmp_path / "odd" / "density.png").mkdir(parents=True)
+    failed = run_cli("prune-stats", trained, "--plots", "odd")
+    assert (failed.code, failed.lines[-1]) == (3, "error: odd/density.png cannot be written: Is a directory")
 
 
 def test_statistics_in_a_file(trained: Path, run_cli: Cli, tmp_path: Path) -> None:

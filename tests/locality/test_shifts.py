@@ -95,7 +95,7 @@ def test_noise_scores_as_its_null(density: float) -> None:
     weight_UCHW = randn(100, 2, 8, 8) * kept
     found = shift_match(weight_UCHW)
     assert found is not None
-    assert found.num_units == 64
+    assert found.num_units == 48
     assert found.value == pytest.approx(found.null, rel=0.05)
 
 
@@ -140,3 +140,21 @@ def test_half_precision(dtype: torch.dtype) -> None:
     assert found == wide
     assert found is not None
     assert found.value > 0.999
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_local_filters_that_share_nothing_score_as_their_null(positive: bool) -> None:
+    """Windows of independent values at random places: local, hence good at matching, but no convolution."""
+    generator = torch.Generator().manual_seed(5)
+    weight_UCHW = torch.zeros(120, 1, 12, 12)
+    for unit_CHW in weight_UCHW:
+        y, x = torch.randint(9, (2,), generator=generator).tolist()
+        values = torch.randn(4, 4, generator=generator)
+        unit_CHW[0, y : y + 4, x : x + 4] = values.abs() if positive else values
+    found = shift_match(weight_UCHW)
+    assert found is not None
+    assert found.value == pytest.approx(found.null, abs=max(0.02, 4 * found.null_sd))
+    everywhere = weight_UCHW.flatten(1)[:, torch.randperm(144, generator=generator)].view_as(weight_UCHW)
+    scattered = shift_match(everywhere)
+    assert scattered is not None
+    assert scattered.value < found.value

@@ -288,11 +288,44 @@ def test_spread() -> None:
 def test_networks_beyond_memory_are_still_counted(s_fc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lcstool.stages.prune_stats import measure
 
-    monkeypatch.setattr(measure.os, "sysconf", lambda name: 1000)
+    monkeypatch.setattr(measure, "host_memory_bytes", lambda: 1000)
     look = look_at(s_fc).files[0]
-    assert look.skipped is not None
-    assert "need the whole network" in look.skipped
+    assert "need the whole network" in look.notes[0]
     assert look.subspace is None
     assert look.layers[0].counts.nonzeros > 0
     with pytest.raises(BadInputError, match="need the whole network"):
         look_at(s_fc, dataset="leaves")
+
+
+def test_the_first_layer_of_a_foreign_file_is_the_one_that_takes_the_image(tmp_path: Path) -> None:
+    tensors = {"net.out.weight": torch.randn(10, 64), "net.stem.weight": torch.randn(64, 48)}
+    save_file(tensors, tmp_path / "foreign.safetensors")
+    layers = by_layer(look_at(tmp_path / "foreign.safetensors", input="3x4x4").files[0])
+    assert layers["net.stem"].grid is not None
+    assert layers["net.out"].grid is None
+    with pytest.raises(BadInputError, match=r"no dense layer takes 18 inputs.*net.out 64, net.stem 48"):
+        look_at(tmp_path / "foreign.safetensors", input="3x2x3")
+
+
+def test_a_mask_beside_a_weight_is_no_layer(tmp_path: Path) -> None:
+    weight, mask = torch.randn(6, 5), (torch.arange(30).view(6, 5) % 2).float()
+    save_file({"fc.weight": weight, "fc.weight_mask": mask}, tmp_path / "masked.safetensors")
+    (layer,) = look_at(tmp_path / "masked.safetensors").files[0].layers
+    assert (layer.counts.layer, layer.counts.nonzeros) == ("fc", 15)
+
+
+def test_an_arrangement_nobody_asked_for_may_fail(
+    run_train: Train, tiny_config: Callable[..., Any], tmp_path: Path
+) -> None:
+    run_train(tiny_config(arch="s-fc", alpha=2, permute_pixels=5), "permuted.safetensors")
+    out = tmp_path / "empty.safetensors"
+    look = look_at(tmp_path / "permuted.safetensors", threshold=1e9, out=out).files[0]
+    assert look.discovery is None
+    assert "only 0 pixels have connections" in look.notes[0]
+    with pytest.raises(BadInputError, match="only 0 pixels have connections"):
+        look_at(out, discover=True)
+
+
+def test_standard_input_is_read_once() -> None:
+    with pytest.raises(UsageError, match="standard input can be read once"):
+        PruneStatsConfig(files=("-", "-"))

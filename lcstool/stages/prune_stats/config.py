@@ -51,7 +51,10 @@ class PruneStatsConfig:
     )
     threshold: float | None = option(None, "Prune every weight of smaller magnitude.", "Pruning")
     compact: bool = option(
-        False, "Drop dead and silent units, and check that the function did not change.", "Pruning"
+        False,
+        "Drop dead and silent units (whole channels, where an image must stay one), and check that the function "
+        "did not change.",
+        "Pruning",
     )
     storage: str | None = option(
         None, "How pruned weights are stored [default: as they were].", "Pruning", choices=STORAGES
@@ -78,6 +81,8 @@ class PruneStatsConfig:
             raise UsageError(
                 "--storage says how a pruned network is stored; add --prune, --threshold or --compact"
             )
+        if self.files.count("-") > 1:
+            raise UsageError("'-' stands twice, but standard input can be read once")
         if self.writes_model() and len(self.files) > 1:
             raise UsageError(f"one network is pruned at a time, got {len(self.files)} files")
         if self.layers and self.prune is None and self.threshold is None:

@@ -1,7 +1,6 @@
 """Look at the weights of one file: counts from a single pass, locality on a sample of units, accuracies if asked."""
 
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,11 +26,11 @@ from lcstool.models.build import WEIGHT_LAYERS, empty_model
 from lcstool.models.local import FullyConnected2d, LocallyConnected2d
 from lcstool.models.subspace import Subspace
 from lcstool.models.wiring import find_wiring
-from lcstool.runtime import resolve_device, stream
+from lcstool.runtime import host_memory_bytes, resolve_device, stream
 from lcstool.stages.prune_stats.config import PruneStatsConfig
 from lcstool.stages.prune_stats.result import FileStats, GridStats, LayerStats
 from lcstool.weights import LayerCounts, WeightTensor, count_layer, find_weights
-from lcstool.weights.grid import grid_shape, restore_pixels, sample_units
+from lcstool.weights.grid import grid_shape, restore_inputs, restore_pixels, sample_units
 
 _NUM_EXAMPLES = 36
 _CORNER = 200
@@ -48,15 +47,32 @@ def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
     counts = [count_layer(weight) for weight in weights]
     order = _pixel_order(header, image, checkpoint.where)
     silent = _silent(spec, weights, counts) if spec is not None else {}
+    firsts = _on_image(checkpoint, weights, spec, image)
+    notes: list[str] = []
     grids, discovery = [], None
     for index, weight in enumerate(weights):
-        seen = (image, order) if index == 0 else (None, None)  # only the first layer sees the image itself
+        seen = (image, order) if weight.layer in firsts else (None, None)
         grids.append(_grid_stats(config, weight, *seen))
-        if index == 0 and (config.discover or order is not None):
-            discovery = _discovery(config, weight, *seen)
+        if weight.layer not in firsts:
+            continue
+        if order is not None and counts[index].connections.numel() == math.prod(
+            grid_shape(weight, image) or ()
+        ):
+            shape = grid_shape(weight, image) or ()
+            on_grid = counts[index].connections.view(1, *shape)
+            counts[index] = replace(counts[index], connections=restore_inputs(weight, on_grid, order)[0])
+        if discovery is None and (config.discover or order is not None):
+            discovery = _discovery(config, weight, image, order, notes)
+    if config.discover and not firsts:
+        raise BadInputError(
+            f"{checkpoint.where}: no layer sees an image of known size, so there is no arrangement to discover",
+            hint="say --input CxHxW for a state dict lcstool did not write",
+        )
     fields: dict[str, ReceptiveField] = {}
     subspace = accuracy = None
     skipped = _too_large(weights) if spec is not None else None
+    if skipped is not None:
+        notes.append(skipped)
     if spec is not None and header is not None and skipped is None:
         network = _Network(checkpoint, spec, header, order)
         if config.locality:
@@ -71,14 +87,14 @@ def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
         for weight, count, grid in zip(weights, counts, grids, strict=True)
     ]
     return FileStats(
-        checkpoint.where, header, _epoch(header), tuple(layers), subspace, accuracy, discovery, skipped
+        checkpoint.where, header, _epoch(header), tuple(layers), subspace, accuracy, discovery, tuple(notes)
     )
 
 
 def _too_large(weights: list[WeightTensor]) -> str | None:
     """Why the network itself is not looked at, where its weights and their masks would not fit the memory."""
     wanted = 3 * sum(weight.num_weights * max(4, weight.dtype.itemsize) for weight in weights)
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = host_memory_bytes()
     if wanted <= there:
         return None
     return (
@@ -142,20 +158,54 @@ def _grid_stats(
     )
 
 
+def _on_image(
+    checkpoint: Checkpoint,
+    weights: list[WeightTensor],
+    spec: ModelSpec | None,
+    image: tuple[int, int, int] | None,
+) -> set[str]:
+    """The layers that see the network's input: its first, or in a file of unknown wiring all dense ones that fit.
+
+    Raises:
+        BadInputError: the image was given, and no layer takes it.
+    """
+    if spec is not None:
+        modules = empty_model(spec).named_modules()
+        return {next(name for name, module in modules if isinstance(module, WEIGHT_LAYERS))}
+    if image is None:
+        return set()
+    fitting = {
+        weight.layer for weight in weights if weight.kind == "fc" and weight.fan_in == math.prod(image)
+    }
+    if not fitting:
+        dense = ", ".join(f"{w.layer} {w.fan_in}" for w in weights if w.kind == "fc") or "none"
+        raise BadInputError(
+            f"{checkpoint.where}: no dense layer takes {math.prod(image)} inputs, an image of {list(image)}; "
+            f"the inputs of the dense layers are: {dense}"
+        )
+    return fitting
+
+
 def _discovery(
     config: PruneStatsConfig,
     weight: WeightTensor,
     image: tuple[int, int, int] | None,
     order: Tensor | None,
-) -> Discovery:
+    notes: list[str],
+) -> Discovery | None:
+    """The arrangement; where nobody asked for it and it cannot be had, a note says why."""
     shape = grid_shape(weight, image)
-    if shape is None:
-        raise BadInputError(
-            f"{weight.checkpoint.where}: {weight.layer} is not dense on an image of known size, so there is no "
-            "arrangement to discover",
-            hint="say --input CxHxW for a state dict lcstool did not write",
-        )
-    return discover_grid(sample_units(weight, shape, 0, order), seed=config.seed)
+    try:
+        if shape is None:
+            raise BadInputError(
+                f"{weight.layer} is not dense on the image, so there is no arrangement to discover"
+            )
+        return discover_grid(sample_units(weight, shape, 0, order), seed=config.seed)
+    except BadInputError as error:
+        if config.discover:
+            raise BadInputError(f"{weight.checkpoint.where}: {error.message}", hint=error.hint) from None
+        notes.append(f"the arrangement of the pixels: {error.message}")
+        return None
 
 
 def _corner(weight: WeightTensor) -> Tensor:

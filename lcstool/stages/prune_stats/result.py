@@ -121,7 +121,7 @@ class FileStats:
         subspace: delta and the three-way split a layer and in all, of networks with layers in convolutions' places.
         accuracy: Test accuracy: `whole`, and of such networks `without off-local` and `without local`.
         discovery: Of the pixels' arrangement, if asked for.
-        skipped: What was left out because it needs more memory than there is.
+        notes: What was left out, and why.
     """
 
     where: str
@@ -131,7 +131,7 @@ class FileStats:
     subspace: dict[str, Any] | None
     accuracy: dict[str, float] | None
     discovery: Discovery | None
-    skipped: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def num_weights(self) -> int:
@@ -153,7 +153,7 @@ class FileStats:
             "subspace": self.subspace,
             "test_accuracy_frac": self.accuracy,
             "discovery": self.discovery.to_json() if self.discovery else None,
-            "skipped": self.skipped,
+            "notes": list(self.notes),
         }
 
     def tensors(self, prefix: str) -> dict[str, Tensor]:

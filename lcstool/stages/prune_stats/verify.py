@@ -1,6 +1,7 @@
 """Show that a compacted network computes what the whole one does."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,12 +51,12 @@ def compare(
     Raises:
         CheckFailedError: they differ by more than rounding.
     """
-    name, inputs = _inputs(config, spec, header)
+    name, images, prepare = _inputs(config, spec, header)
     nets = [copy.deepcopy(net).double().eval() for net in (whole, compacted)]
-    logits = [torch.cat([net(batch) for batch in inputs.split(_BATCH)]) for net in nets]
+    logits = [torch.cat([net(prepare(batch)) for batch in images.split(_BATCH)]) for net in nets]
     agreement = Agreement(
         name,
-        len(inputs),
+        len(images),
         (logits[0] - logits[1]).abs().max().item(),
         logits[0].std(dim=0, correction=0).max().item(),
         int((logits[0].argmax(dim=1) != logits[1].argmax(dim=1)).sum()),
@@ -69,10 +70,12 @@ def compare(
     return agreement
 
 
-def _inputs(config: PruneStatsConfig, spec: ModelSpec, header: Header) -> tuple[str, Tensor]:
+def _inputs(
+    config: PruneStatsConfig, spec: ModelSpec, header: Header
+) -> tuple[str, Tensor, Callable[[Tensor], Tensor]]:
     if config.dataset is None:
         generator = stream(config.seed, "verify")
-        return "random", torch.randn(_RANDOM_IMAGES, *spec.in_shape, generator=generator).double()
+        return "random", torch.randn(_RANDOM_IMAGES, *spec.in_shape, generator=generator), Tensor.double
     dataset = load_dataset(config.dataset, spec.image, Path(config.data_dir) if config.data_dir else None)
     if dataset.in_shape != spec.in_shape:
         raise BadInputError(
@@ -85,4 +88,4 @@ def _inputs(config: PruneStatsConfig, spec: ModelSpec, header: Header) -> tuple[
     prepare = Preprocess.from_json(header.input, spec.channels, "the header").on(
         torch.device("cpu"), spec.image, torch.float64
     )
-    return "test", prepare(dataset.test.images)
+    return "test", dataset.test.images, prepare
