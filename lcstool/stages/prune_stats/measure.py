@@ -2,16 +2,13 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lcstool.checkpoint import Checkpoint, Header
-from lcstool.data import load_dataset
 from lcstool.data.preprocess import Preprocess, pixel_permutation
 from lcstool.errors import BadInputError
-from lcstool.evaluation import evaluate
 from lcstool.locality import (
     Discovery,
     ReceptiveField,
@@ -21,16 +18,15 @@ from lcstool.locality import (
     receptive_fields,
     shift_match,
 )
-from lcstool.models import ModelSpec, load_model
+from lcstool.models import ModelSpec
 from lcstool.models.build import WEIGHT_LAYERS, empty_model
-from lcstool.models.local import FullyConnected2d, LocallyConnected2d
-from lcstool.models.subspace import Subspace
 from lcstool.models.wiring import find_wiring
-from lcstool.runtime import host_memory_bytes, resolve_device, stream
+from lcstool.runtime import host_memory_bytes, stream
 from lcstool.stages.prune_stats.config import PruneStatsConfig
+from lcstool.stages.prune_stats.network import Network
 from lcstool.stages.prune_stats.result import FileStats, GridStats, LayerStats
 from lcstool.weights import LayerCounts, WeightTensor, count_layer, find_weights
-from lcstool.weights.grid import grid_shape, restore_inputs, restore_pixels, sample_units
+from lcstool.weights.grid import grid_shape, restore_inputs, sample_units
 
 _NUM_EXAMPLES = 36
 _CORNER = 200
@@ -74,7 +70,7 @@ def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
     if skipped is not None:
         notes.append(skipped)
     if spec is not None and header is not None and skipped is None:
-        network = _Network(checkpoint, spec, header, order)
+        network = Network(checkpoint, spec, header, order)
         if config.locality:
             fields = receptive_fields(network.model, spec.in_shape, network.order)
         subspace = network.subspace.report() if network.subspace is not None else None
@@ -225,50 +221,3 @@ def _epoch(header: Header | None) -> int | None:
         if entry["stage"] == "train" and type(epochs) is int:
             done = epochs + (done or 0)
     return done
-
-
-class _Network:
-    """The network itself, its first layer's pixels put back in order where it is dense on permuted ones."""
-
-    def __init__(self, checkpoint: Checkpoint, spec: ModelSpec, header: Header, order: Tensor | None) -> None:
-        self.model, self.spec, self.where = load_model(checkpoint), spec, checkpoint.where
-        self.preprocess = None
-        if header.input is not None:
-            self.preprocess = Preprocess.from_json(header.input, spec.channels, checkpoint.where)
-        self.order = order
-        first = next(module for module in self.model.modules() if isinstance(module, WEIGHT_LAYERS))
-        if (
-            order is not None
-            and isinstance(first, nn.Linear)
-            and first.weight.shape[1] == math.prod(spec.in_shape)
-        ):
-            on_grid = first.weight.detach().view(-1, *spec.in_shape)
-            first.weight = nn.Parameter(restore_pixels(on_grid, order).flatten(1))
-            assert self.preprocess is not None
-            self.preprocess, self.order = replace(self.preprocess, permute_seed=None), None
-        stands = any(isinstance(m, FullyConnected2d | LocallyConnected2d) for m in self.model.modules())
-        self.subspace = Subspace(self.model) if stands else None
-
-    def accuracy(self, config: PruneStatsConfig) -> dict[str, float]:
-        """Test accuracy, whole and with either part of the weights masked (dA19, Fig. 7)."""
-        spec = self.spec
-        folder = Path(config.data_dir) if config.data_dir else None
-        dataset = load_dataset(config.dataset or "", spec.image, folder)
-        if dataset.in_shape != spec.in_shape or dataset.num_classes != spec.classes:
-            raise BadInputError(
-                f"{self.where} takes {list(spec.in_shape)} images in {spec.classes} classes, "
-                f"{dataset.name} has {list(dataset.in_shape)} in {dataset.num_classes}"
-            )
-        if self.preprocess is None:
-            raise BadInputError(f"{self.where} does not say how its input is normalised")
-        device = resolve_device(config.device)
-        dtype = torch.float64 if next(self.model.parameters()).dtype == torch.float64 else torch.float32
-        self.model.to(device, dtype)
-        prepare = self.preprocess.on(device, spec.image, dtype)
-        test = dataset.test.to(device)
-        accuracy = {"whole": evaluate(self.model, test, prepare).accuracy}
-        if self.subspace is not None and any(layer.support for layer in self.subspace.layers.values()):
-            for part in ("off-local", "local"):
-                with self.subspace.without(part):
-                    accuracy[f"without {part}"] = evaluate(self.model, test, prepare).accuracy
-        return accuracy
