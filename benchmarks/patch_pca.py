@@ -1,0 +1,184 @@
+"""Time of the patch PCA of an image set, beside two that lay all patches out first.
+
+    python benchmarks/patch_pca.py [--kernel 3 5 7 11] [--npz FILE] [--rounds 5] [--json]
+
+Ours streams over the images; scikit-learn's PCA (where it is installed) and torch.pca_lowrank take materialised
+patches, whose making is part of their time. Where the patches of all images exceed --memory-gib, a rival gets as many
+images as fit, and its time is scaled to all of them, which is fair: each is linear in the images. The runs are
+interleaved in one process. The benchmark fails where the components of a rival and ours differ on the same images,
+components of nearly equal eigenvalues being compared as a group. FILE holds train_images (N, H, W, C) uint8; without
+it the images are noise with a spectrum much like that of photographs. Patches are laid out in float64: in float32
+scikit-learn's mean over more than 2^24 patches is wrong.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lcstool.energy import PatchBasis
+
+# Shape suffixes: N images, C channels, H W height and width, P patches, D entries of a patch, Q leading components.
+
+LEADING = 6  # what pca_lowrank is asked for, and torch's own default
+SPARE = 6  # further components that its random projection needs to find these,
+ITERATIONS = 4  # and power iterations: its default of 2 leaves the last of them wrong in the second digit
+GAP = 0.01  # eigenvalues closer than this are one group
+
+
+def natural_images(num_images: int, side: int) -> Tensor:
+    """uint8 noise with an amplitude of 1/frequency^1.4, mostly common to the channels, much as small photographs."""
+    generator = torch.Generator().manual_seed(0)
+    y, x = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)[None, :]
+    amplitude = (y.square() + x.square()).sqrt().clamp(min=1 / side) ** -1.4
+    blocks = []
+    for start in range(0, num_images, 4096):
+        shape = (min(4096, num_images - start), 3, side, side)
+        noise = torch.randn(shape, generator=generator) + 2 * torch.randn(
+            shape[0], 1, side, side, generator=generator
+        )
+        smooth = torch.fft.irfft2(torch.fft.rfft2(noise) * amplitude, s=(side, side))
+        blocks.append((120 + 50 * smooth / smooth.std()).clamp(0, 255).to(torch.uint8))
+    return torch.cat(blocks)
+
+
+def lay_out(images_NCHW: Tensor, kernel: int) -> Tensor:
+    """All patches (P, D), float64 in [0, 1]."""
+    num_images, channels, height, width = images_NCHW.shape
+    positions = (height - kernel + 1) * (width - kernel + 1)
+    patches_PD = torch.empty(num_images * positions, channels * kernel**2, dtype=torch.float64)
+    done = 0
+    for block in images_NCHW.split(256):
+        columns = torch.nn.functional.unfold(block.double() / 255, kernel)
+        patches_PD[done : done + len(block) * positions] = columns.transpose(1, 2).reshape(
+            -1, patches_PD.shape[1]
+        )
+        done += len(block) * positions
+    return patches_PD
+
+
+def by_sklearn(images_NCHW: Tensor, kernel: int) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and components; its default solver, which is the eigenvectors of the covariance."""
+    from sklearn.decomposition import PCA
+
+    pca = PCA().fit(lay_out(images_NCHW, kernel).numpy())
+    return torch.from_numpy(pca.explained_variance_), torch.from_numpy(pca.components_)
+
+
+def by_lowrank(images_NCHW: Tensor, kernel: int) -> tuple[Tensor, Tensor]:
+    """The leading eigenvalues and components."""
+    patches_PD = lay_out(images_NCHW, kernel)
+    torch.manual_seed(0)  # it takes no generator
+    _, values, vectors = torch.pca_lowrank(
+        patches_PD, q=min(LEADING + SPARE, patches_PD.shape[1]), niter=ITERATIONS
+    )
+    return values[:LEADING].square() / (len(patches_PD) - 1), vectors.T[:LEADING]
+
+
+def check(name: str, basis: PatchBasis, values_Q: Tensor, vectors_QD: Tensor, tolerance: float) -> float:
+    """The largest disagreement with ours: of eigenvalues relative to the first, of groups as 1 - overlap."""
+    count = len(values_Q)
+    scale = 1 - 1 / basis.moments.num_patches  # the rivals divide by one patch less
+    worst = ((values_Q * scale - basis.eigenvalues_D[:count]).abs().max() / basis.eigenvalues_D[0]).item()
+    for group in basis.groups(GAP):
+        if group[-1] < count:
+            overlap = basis.eigenvectors_DD[group] @ vectors_QD[group].T
+            worst = max(worst, 1 - overlap.square().sum().item() / len(group))
+    if not worst <= tolerance:
+        sys.exit(f"{name} finds other components: they differ by {worst:.1e}, allowed {tolerance:.0e}")
+    return worst
+
+
+def timed(run: Callable[..., Any], *arguments: object) -> tuple[Any, float]:
+    begin = time.perf_counter()
+    result = run(*arguments)
+    return result, time.perf_counter() - begin
+
+
+def measure(
+    images_NCHW: Tensor, kernel: int, rounds: int, memory_bytes: float, rivals: list[str]
+) -> dict[str, Any]:
+    """Seconds of each way, scaled to all images, and the disagreement with ours on the same images."""
+    num_images, channels, height, width = images_NCHW.shape
+    per_image = (height - kernel + 1) * (width - kernel + 1) * channels * kernel**2 * 8
+    ways = {
+        "scikit-learn": (by_sklearn, 1, 1e-8),
+        "pca_lowrank": (by_lowrank, 2 + (LEADING + SPARE) / (channels * kernel**2) * 3, 2e-3),
+    }  # copies of the patches each holds, and how far it may differ: the second is random
+    ours = lambda images: PatchBasis.of(images.split(1024), (kernel, kernel))  # noqa: E731
+    seconds: dict[str, list[float]] = {"ours": []}
+    rows: dict[str, Any] = {"ours": {"images": num_images}}
+    subsets = {}
+    for name in rivals:
+        count = min(num_images, int(memory_bytes / (per_image * ways[name][1])))
+        if not count:
+            sys.exit(f"{name}: not one image's patches fit {memory_bytes / 2**30:g} GiB")
+        subsets[name], seconds[name] = images_NCHW[:count], []
+        rows[name] = {"images": count}
+    bases = {name: ours(subset) for name, subset in subsets.items()}  # warms up, too
+    for _ in range(rounds):
+        _, spent = timed(ours, images_NCHW)
+        seconds["ours"].append(spent)
+        for name, subset in subsets.items():
+            function, _, tolerance = ways[name]
+            (values, vectors), spent = timed(function, subset, kernel)
+            seconds[name].append(spent * num_images / len(subset))
+            rows[name]["difference"] = check(name, bases[name], values, vectors, tolerance)
+    for name, row in rows.items():
+        row |= {"seconds_min": min(seconds[name]), "seconds_median": statistics.median(seconds[name])}
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kernel", type=int, nargs="+", default=[3])
+    parser.add_argument("--images", type=int, default=50000)
+    parser.add_argument("--side", type=int, default=32, help="of the images made here")
+    parser.add_argument("--npz", type=Path, help="real images instead")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory-gib", type=float, default=4.0, help="for materialised patches")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.npz:
+        with np.load(options.npz) as archive:
+            stored = archive["train_images"][: options.images]
+        images = torch.from_numpy(np.ascontiguousarray(stored.transpose(0, 3, 1, 2)))
+    else:
+        images = natural_images(options.images, options.side)
+    rivals = ["scikit-learn", "pca_lowrank"]
+    try:
+        import sklearn
+
+        about = f"scikit-learn {sklearn.__version__}"
+    except ImportError:
+        about = "scikit-learn is not installed and left out"
+        rivals.remove("scikit-learn")
+    results = {}
+    for kernel in options.kernel:
+        results[kernel] = measure(images, kernel, options.rounds, options.memory_gib * 2**30, rivals)
+    if options.json:
+        print(json.dumps(results, indent=2))
+        return
+    print(f"{len(images)} images of {images.shape[2]}x{images.shape[3]}, {torch.get_num_threads()} threads, "
+          f"torch {torch.__version__}, {about}; best and median of {options.rounds}")  # fmt: skip
+    print("| kernel | way | images measured | seconds, all images | median | against ours | difference |")
+    print("|---|---|---|---|---|---|---|")
+    for kernel, rows in results.items():
+        for name, row in rows.items():
+            ratio = row["seconds_min"] / rows["ours"]["seconds_min"]
+            print(f"| {kernel}x{kernel} | {name} | {row['images']} | {row['seconds_min']:.2f} "
+                  f"| {row['seconds_median']:.2f} | {ratio:.1f}x | {row.get('difference', 0):.0e} |")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""A basis as a file: a checkpoint of kind `basis`, whose components are checked against its own moments.
+
+Tensors: eigenvectors (D, D), eigenvalues, mean (float64, in units of the patches), sums and scatter (int64, in
+bytes). The header's `input` has the kernel's size, the channels, how many images and patches, the data set's digest,
+and how bytes become the units of the patches.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
+from lcstool.data.preprocess import Preprocess
+from lcstool.energy.basis import PatchBasis, patches_in_units
+from lcstool.energy.patches import PatchMoments
+from lcstool.errors import BadInputError
+
+# Shape suffixes: D = channels * rows * columns entries of a patch, and as many components.
+
+# How far eigenvectors may be from orthogonal, and from those of their covariance relative to its trace.
+_TOLERANCE = 1e-9
+
+
+def save_basis(basis: PatchBasis, out: str | Path, history: Iterable[dict[str, Any]] = ()) -> None:
+    """Write a basis; errors as in `write_checkpoint`.
+
+    Args:
+        basis: To be written.
+        out: A path, or `-` for standard output.
+        history: Entries of the stages that led to it.
+    """
+    moments = basis.moments
+    about = {
+        "kernel_size": list(moments.kernel_size), "channels": moments.channels,
+        "num_images": moments.num_images, "num_patches": moments.num_patches, "dataset": basis.dataset,
+    }  # fmt: skip
+    tensors = {
+        "eigenvectors": basis.eigenvectors_DD, "eigenvalues": basis.eigenvalues_D, "mean": basis.mean_D,
+        "sums": moments.sums_D, "scatter": moments.scatter_DD,
+    }  # fmt: skip
+    header = Header("basis", input=about | basis.pixels.to_json(), history=tuple(history))
+    write_checkpoint(out, header, tensors)
+
+
+def open_basis(source: str | Path) -> PatchBasis:
+    """Read a basis and check it.
+
+    Raises:
+        BadInputError: another kind, wrong shapes, values that are not finite, or components that are not those of
+            the covariance in the file.
+    """
+    checkpoint = open_checkpoint(source)
+    where = checkpoint.where
+    about = checkpoint.require_kind("basis").input or {}
+    try:
+        rows, columns = about["kernel_size"]
+        counts = [rows, columns, *(about[name] for name in ("channels", "num_images", "num_patches"))]
+        dataset = about["dataset"]
+        if not all(type(count) is int and 0 < count < 2**62 for count in counts):
+            raise ValueError("sizes and counts should be positive whole numbers")
+        if not isinstance(dataset, str | None):
+            raise ValueError("dataset should be a digest")
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInputError(f"{where}: the header's input description is not usable: {error}") from None
+    channels, num_images, num_patches = counts[2:]
+    pixels = Preprocess.from_json(about, channels, where)
+    size = channels * rows * columns
+    expected = {
+        "eigenvectors": (torch.float64, (size, size)), "eigenvalues": (torch.float64, (size,)),
+        "mean": (torch.float64, (size,)), "sums": (torch.int64, (size,)), "scatter": (torch.int64, (size, size)),
+    }  # fmt: skip
+    found = {name: (info.dtype, info.shape) for name, info in checkpoint.tensors.items()}
+    if found != expected:
+        name = next(name for name in sorted(expected | found) if expected.get(name) != found.get(name))
+        raise BadInputError(
+            f"{where}: tensor {name!r}: expected {expected.get(name)}, found {found.get(name)}"
+        )
+    tensors = {name: checkpoint[name] for name in expected}
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise BadInputError(f"{where}: tensor {name!r} holds values that are not finite")
+    moments = PatchMoments(
+        (rows, columns), channels, num_images, num_patches, tensors["sums"], tensors["scatter"]
+    )
+    vectors_DD, values_D, mean_D = (tensors[name] for name in ("eigenvectors", "eigenvalues", "mean"))
+    identity_DD = torch.eye(size, dtype=torch.float64)
+    if (vectors_DD @ vectors_DD.T - identity_DD).abs().max() > _TOLERANCE:
+        raise BadInputError(f"{where}: the eigenvectors are not orthogonal and of length 1")
+    true_mean_D, covariance_DD = patches_in_units(moments, pixels)
+    rotated_DD = vectors_DD @ covariance_DD @ vectors_DD.T
+    scale = covariance_DD.trace().abs().clamp(min=torch.finfo(torch.float64).tiny)
+    if (rotated_DD - values_D.diag()).abs().max() > _TOLERANCE * scale:
+        raise BadInputError(f"{where}: the eigenvectors are not those of the covariance in the file")
+    if (
+        (values_D.diff() > 0).any()
+        or values_D.min() < 0
+        or not torch.allclose(mean_D, true_mean_D, rtol=_TOLERANCE, atol=_TOLERANCE)
+    ):
+        raise BadInputError(
+            f"{where}: the eigenvalues do not descend to zero, or the mean is not that of the sums"
+        )
+    return PatchBasis(moments, pixels, vectors_DD, values_D, mean_D, dataset)

@@ -1,0 +1,119 @@
+"""The fit finds the steps that made a profile, and says when it cannot."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from lcstool.energy import (
+    Descent,
+    EnergyProfile,
+    LinearProblem,
+    PatchBasis,
+    energy_profile,
+    fit_descent,
+    fit_steps,
+    linear_gd_profile,
+    pearson,
+    random_label_profile,
+    steps_range,
+)
+from lcstool.errors import BadInputError
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def problem(basis: PatchBasis, images_NCHW: Tensor) -> LinearProblem:
+    average = basis.average_patches([images_NCHW])
+    labels = (average[:, 0] > average[:, 9]).double()
+    return LinearProblem.of(average, labels, basis)
+
+
+def trained(problem: LinearProblem, descent: Descent, sigma: float) -> EnergyProfile:
+    """Filters after descent from a random start, in the problem's basis."""
+    start = sigma * torch.randn(descent.width, 27, dtype=torch.float64, generator=generator(3))
+    mean = start.mean(dim=0)
+    return EnergyProfile(start + problem.filter_after(descent, mean) - mean, "")
+
+
+@pytest.mark.parametrize("steps", [40, 3000, 10**6])
+def test_it_finds_the_steps_of_a_descent(problem: LinearProblem, steps: int) -> None:
+    width = 500
+    lr = 0.9 * width / problem.roots_E.square().max().item()
+    profile = trained(problem, Descent(steps, lr, width), sigma=1e-4)
+    found = fit_descent(
+        profile,
+        problem,
+        Descent(1, lr, width),
+        lambda p, d: linear_gd_profile(p, d, sigma=1e-4).energy_D,
+        generator(),
+    )
+    assert found.pearson > 0.9999
+    assert found.steps == pytest.approx(steps, rel=0.02)
+    assert found.steps_low <= found.steps * 1.1
+    assert found.steps_high >= found.steps / 1.1
+    assert not found.at_edge
+    assert found.band.low > 0.999
+    torch.testing.assert_close(
+        found.pearson, pearson(profile.energy_D, found.energy_D).item(), rtol=1e-12, atol=0
+    )
+
+
+def test_the_best_is_better_than_any_step_on_a_fine_grid(problem: LinearProblem, basis: PatchBasis) -> None:
+    """Of filters that no descent made."""
+    noise = torch.randn(20, 27, dtype=torch.float64, generator=generator(1))
+    profile = energy_profile(noise * torch.linspace(2, 0.1, 27).double(), basis)
+    lr = 0.9 / problem.roots_E.square().max().item()
+
+    def predict(steps: float) -> Tensor:
+        return random_label_profile(problem, Descent(steps, lr), sigma=0.1).energy_D
+
+    low, high = steps_range(problem, Descent(1, lr))
+    found = fit_steps(profile, predict, (low, high), generator())
+    fine = torch.logspace(torch.tensor(low).log10().item(), torch.tensor(high).log10().item(), 3000).double()
+    best = max(pearson(profile.energy_D, predict(steps)).item() for steps in fine.tolist())
+    assert found.pearson >= best - 1e-9
+    assert found.band.low < found.band.mean < found.band.high
+
+
+def test_overshooting_descents_have_whole_steps(problem: LinearProblem) -> None:
+    lr = 1.6 / problem.roots_E.square().max().item()
+    profile = trained(problem, Descent(37, lr), sigma=1e-9)
+    found = fit_descent(
+        profile, problem, Descent(1, lr), lambda p, d: linear_gd_profile(p, d).energy_D, generator()
+    )
+    assert found.steps.is_integer()
+    assert found.steps == 37
+
+
+def test_the_edge_is_reported() -> None:
+    profile = EnergyProfile(torch.tensor([[1.0, 2.0, 3.0]]).double(), "")
+
+    def predict(steps: float) -> Tensor:
+        return torch.tensor([1.0, 2.0, 3.0 + steps]).double()
+
+    found = fit_steps(profile, predict, (1.0, 100.0), generator())
+    assert found.at_edge
+    assert found.steps == pytest.approx(1)
+    for bounds in ((0.0, 1.0), (2.0, 2.0), (3.0, 1.0)):
+        with pytest.raises(BadInputError, match="expected 0 < fewest < most"):
+            fit_steps(profile, predict, bounds, generator())
+
+
+def test_the_range_covers_begin_and_end(problem: LinearProblem) -> None:
+    descent = Descent(1, 1e-3)
+    low, high = steps_range(problem, descent)
+    square = problem.roots_E.square() * 1e-3
+    assert low * square.max() <= 0.011
+    assert high * square[square > 0].min() >= 9.9
+    with pytest.raises(BadInputError, match="black"):
+        steps_range(LinearProblem.of(torch.zeros(4, 2), None), descent)
+
+
+def test_a_profile_of_nothing_correlates_with_nothing() -> None:
+    profile = EnergyProfile(torch.zeros(3, 5, dtype=torch.float64), "")
+    found = fit_steps(profile, lambda steps: torch.arange(5).double() + steps, (1.0, 9.0), generator())
+    assert found.pearson == 0
+    assert (found.band.low, found.band.high) == (0, 0)

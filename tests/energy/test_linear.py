@@ -1,0 +1,94 @@
+"""The closed form of the filter against gradient descent really iterated."""
+
+import math
+
+import pytest
+import torch
+from energy.descents import iterate, normal, patches_and_labels, stable_rate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lcstool.energy import Descent, LinearProblem, PatchBasis, optimal_profile
+from lcstool.errors import BadInputError
+
+
+@pytest.mark.parametrize("share", [1e-9, 0.3, 1.0, 1.7, 2.2])  # the last two overshoot, the last diverges
+@pytest.mark.parametrize("steps", [0, 1, 2, 7, 60])
+@pytest.mark.parametrize("start", ["zero", "random"])
+def test_the_closed_form_is_iterated_descent(share: float, steps: int, start: str) -> None:
+    average, labels = patches_and_labels()
+    rate = stable_rate(average, share)
+    initial = torch.zeros(6, dtype=torch.float64) if start == "zero" else normal(6, seed=5)
+    problem = LinearProblem.of(average, labels)
+    found = problem.filter_after(Descent(steps, rate), initial)
+    expected = iterate(average, labels, rate, steps, initial)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10 * min(1.0, share))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.integers(1, 12), dims=st.integers(1, 8), rank=st.integers(1, 8), steps=st.integers(0, 40),
+    share=st.floats(1e-6, 1.95), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_it_holds_for_any_rank(size: int, dims: int, rank: int, steps: int, share: float, seed: int) -> None:
+    average = normal(size, rank, seed=seed) @ normal(rank, dims, seed=seed + 1)
+    labels, initial = (normal(size, seed=seed + 2) > 0).double(), normal(dims, seed=seed + 3)
+    rate = stable_rate(average, share)
+    found = LinearProblem.of(average, labels).filter_after(Descent(steps, rate), initial)
+    expected = iterate(average, labels, rate, steps, initial)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_directions_without_images_keep_what_they_began_with() -> None:
+    average, labels = patches_and_labels()
+    average[:, 2] = 0
+    average[:, 4] = average[:, 3]
+    problem = LinearProblem.of(average, labels)
+    assert (problem.roots_E == 0).sum() == 2
+    assert any("rank 4 of 6" in warning for warning in problem.warnings)
+    initial, rate = normal(6, seed=5), stable_rate(average)
+    found = problem.filter_after(Descent(50, rate), initial)
+    torch.testing.assert_close(found, iterate(average, labels, rate, 50, initial), rtol=1e-10, atol=1e-10)
+    assert found[2].item() == pytest.approx(initial[2].item(), abs=1e-12)
+    shortest = optimal_profile(problem)
+    torch.testing.assert_close(shortest.mean_D, torch.linalg.pinv(average) @ labels, rtol=1e-6, atol=1e-8)
+
+
+def test_nearly_singular_patches_lose_no_digits() -> None:
+    """A direction of s = 1e-16 of the largest, which K^T K could not hold, at a step count that moves it."""
+    left, right = torch.linalg.qr(normal(30, 4))[0], torch.linalg.qr(normal(4, 4, seed=1))[0]
+    roots = torch.tensor([1.0, 1e-2, 1e-5, 1e-8], dtype=torch.float64)
+    labels = (normal(30, seed=2) > 0).double()
+    problem = LinearProblem.of(left * roots @ right, labels)
+    torch.testing.assert_close(problem.roots_E, roots, rtol=1e-6, atol=0)
+    for steps in (1.0, 1e3, 1e9, 1e16):
+        found = problem.filter_after(Descent(steps, 0.5))
+        gain = torch.tensor([-math.expm1(steps * math.log1p(-0.5 * s**2)) / s for s in roots.tolist()])
+        expected = (gain.double() * (left.T @ labels)) @ right
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9 * float(gain.max()))
+
+
+@pytest.mark.parametrize("steps", [1.0, 3.0, 7.5, 400.0])
+@pytest.mark.parametrize("zero", [False, True])
+def test_early_stopping_is_this_ridge_regression(steps: float, zero: bool) -> None:
+    average, labels = patches_and_labels()
+    if zero:
+        average[:, 3] = 0
+    problem, descent = LinearProblem.of(average, labels), Descent(steps, stable_rate(average, 0.8))
+    ridge = problem.regulariser(descent)
+    solved = torch.linalg.solve(average.T @ average + ridge, average.T @ labels)
+    torch.testing.assert_close(problem.filter_after(descent), solved, rtol=1e-7, atol=1e-9)
+    if zero:
+        assert ridge[3, 3].item() == pytest.approx(1 / (descent.lr * steps))
+    with pytest.raises(BadInputError, match="before the first step"):
+        problem.regulariser(Descent(0, 1.0))
+
+
+def test_the_basis_only_rotates(basis: PatchBasis, images_NCHW: Tensor) -> None:
+    average = basis.average_patches([images_NCHW])
+    labels = torch.arange(200) % 2
+    descent = Descent(30, stable_rate(average))
+    plain = LinearProblem.of(average, labels).filter_after(descent)
+    rotated = LinearProblem.of(average, labels, basis).filter_after(descent)
+    torch.testing.assert_close(basis.eigenvectors_DD @ plain, rotated)
