@@ -84,6 +84,12 @@ def train(
         return
     if not named:
         sys.stdout.write(f"{outputs.out}\n")
+    if result.metrics.get("reached_train_accuracy") is False and not quiet:
+        stderr().print(
+            f"[yellow]note:[/] after {config.epochs} epochs the training accuracy is "
+            f"{percent(result.metrics['train_accuracy_frac'])}, below --until-train-accuracy "
+            f"{config.until_train_accuracy:g}; --epochs allows more"
+        )
     if not quiet:
         console = stdout() if named and outputs.out != "-" else stderr()
         console.print(result_table(result))
@@ -170,7 +176,8 @@ def _show_plan(config: TrainConfig, as_json: bool) -> None:
         table.add_row(name, " x ".join(map(str, shape)), f"{count:,}")
     stdout().print(table)
     stdout().print(f"parameters        {sizes.num_parameters:>16,}")
-    stdout().print(f"steps             {sizes.num_steps:>16,}")
+    at_most = " at most" if config.until_train_accuracy is not None else ""
+    stdout().print(f"steps             {sizes.num_steps:>16,}{at_most}")
     stdout().print(f"checkpoint        {sizes.checkpoint_bytes:>16,} bytes")
     stdout().print(f"estimated memory  {sizes.memory_bytes:>16,} bytes")
 
@@ -219,9 +226,14 @@ class TrainProgress:
             return
         first = next(iter(record["density"].values()))
         validation = f"  val {percent(record['val_accuracy_frac'])}" if "val_accuracy_frac" in record else ""
+        clean = (
+            f" (clean {percent(record['clean_train_accuracy_frac'])})"
+            if "clean_train_accuracy_frac" in record
+            else ""
+        )
         stderr().print(
             f"epoch {record['epoch']:>{len(str(self.epochs))}}/{self.epochs}"
-            f"  train {percent(record['train_accuracy_frac'])}{validation}"
+            f"  train {percent(record['train_accuracy_frac'])}{clean}{validation}"
             f"  test {percent(record['test_accuracy_frac'])}"
             f"  first-layer density {percent(first)}"
             f"  {record['images_per_s']:,.0f} images/s"

@@ -1,6 +1,7 @@
 """Images and labels in memory: one uint8 tensor each, and what is cut from them."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lcstool.checkpoint import tensor_bytes
-from lcstool.errors import BadInputError
+from lcstool.errors import BadInputError, UsageError
 
 # Shape suffixes: N images, C channels, H W height and width.
 
@@ -82,6 +83,24 @@ class ImageDataset:
         kept, _ = self._balanced(size, generator)
         return replace(self, train=self.train.take(kept))
 
+    def with_classes(self, classes: Sequence[str]) -> "ImageDataset":
+        """The images of these classes only, labelled 0, 1, ... in this order; as `chosen_classes` takes them."""
+        labels = chosen_classes(self.class_names, classes)
+        relabel = torch.full((self.num_classes,), -1)
+        relabel[labels] = torch.arange(len(labels))
+
+        def kept(split: Split) -> Split:
+            new = relabel[split.labels]
+            return Split(split.images[new >= 0], new[new >= 0])
+
+        return replace(
+            self,
+            train=kept(self.train),
+            test=kept(self.test),
+            class_names=tuple(self.class_names[label] for label in labels),
+            validation=None if self.validation is None else kept(self.validation),
+        )
+
     def with_validation(self, fraction: float, generator: torch.Generator) -> "ImageDataset":
         """Cut a class-balanced validation split from the training split, never from the test split."""
         size = round(fraction * len(self.train))
@@ -107,6 +126,21 @@ class ImageDataset:
                 )
             chosen[members[torch.randperm(len(members), generator=generator)[:share]]] = True
         return chosen.nonzero()[:, 0], (~chosen).nonzero()[:, 0]
+
+
+def chosen_classes(names: Sequence[str], chosen: Sequence[str]) -> list[int]:
+    """The labels of classes given by name or number, commas allowed; UsageError for an unknown or repeated one."""
+    labels = []
+    for word in (part.strip() for item in chosen for part in item.split(",")):
+        if word in names:
+            labels.append(list(names).index(word))
+        elif word.isdecimal() and int(word) < len(names):
+            labels.append(int(word))
+        else:
+            raise UsageError(f"unknown class {word!r}; known: {', '.join(names)}, or 0 to {len(names) - 1}")
+    if len(labels) < 2 or len(set(labels)) < len(labels):
+        raise UsageError(f"classes {', '.join(chosen)!r}: expected two or more different ones")
+    return labels
 
 
 def check_dataset(dataset: ImageDataset, where: str) -> ImageDataset:

@@ -1,5 +1,7 @@
 """Data from image files: PATH/train/<class>/<image> and PATH/test/<class>/<image>."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,30 +10,83 @@ from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from lcstool.data import Request
-from lcstool.data.dataset import ImageDataset, Split, check_dataset
+from lcstool.data.dataset import ImageDataset, Split, check_dataset, chosen_classes
 from lcstool.errors import BadInputError
+
+_BLOCK_IMAGES = 256
 
 
 def load_folder(request: Request) -> ImageDataset:
     """Load `folder:PATH`; class names are the folders' names, sorted, and must agree between train and test."""
     assert request.path is not None
     root = request.path
-    classes: dict[str, tuple[str, ...]] = {}
-    for split in ("train", "test"):
-        if not (root / split).is_dir():
-            raise BadInputError(
-                f"{root} has no folder {split!r}", hint="expected PATH/{train,test}/<class>/<image>"
-            )
-        classes[split] = tuple(sorted(entry.name for entry in (root / split).iterdir() if entry.is_dir()))
-    odd = sorted(set(classes["train"]) ^ set(classes["test"]))
-    if odd:
-        there = "train" if odd[0] in classes["train"] else "test"
-        raise BadInputError(f"{root}: class {odd[0]!r} is in {there} only")
-    if not classes["train"]:
-        raise BadInputError(f"{root}: no class folders in train")
-    size = request.image_size or _common_size(root)
-    splits = [_read_split(root / name, classes["train"], size) for name in ("train", "test")]
-    return check_dataset(ImageDataset("folder", splits[0], splits[1], classes["train"]), str(root))
+    listed = [FolderFiles.of(root, split, request.image_size) for split in ("train", "test")]
+    splits = [Split(torch.cat([*files.blocks()]), files.labels()) for files in listed]
+    return check_dataset(ImageDataset("folder", splits[0], splits[1], listed[0].classes), str(root))
+
+
+@dataclass(frozen=True)
+class FolderFiles:
+    """The image files of one split, and the size they are read at.
+
+    Attributes:
+        files: Path and label of each.
+        classes: Names of the classes.
+        size: Height and width; images of another size are resized to it.
+    """
+
+    files: tuple[tuple[Path, int], ...]
+    classes: tuple[str, ...]
+    size: tuple[int, int]
+
+    @staticmethod
+    def of(
+        root: Path, split: str, image_size: tuple[int, int] | None = None, only: tuple[str, ...] = ()
+    ) -> "FolderFiles":
+        """List PATH/SPLIT/<class>/<image>.
+
+        Args:
+            root: PATH.
+            split: `train` or `test`.
+            image_size: None takes the first training image's.
+            only: Keep these classes, by number or name, labelled in this order; none keeps all.
+
+        Raises:
+            BadInputError: folders are missing, or classes differ between train and test.
+            UsageError: an unknown class.
+        """
+        classes: dict[str, tuple[str, ...]] = {}
+        for name in ("train", "test"):
+            if not (root / name).is_dir():
+                raise BadInputError(
+                    f"{root} has no folder {name!r}", hint="expected PATH/{train,test}/<class>/<image>"
+                )
+            classes[name] = tuple(sorted(entry.name for entry in (root / name).iterdir() if entry.is_dir()))
+        odd = sorted(set(classes["train"]) ^ set(classes["test"]))
+        if odd:
+            there = "train" if odd[0] in classes["train"] else "test"
+            raise BadInputError(f"{root}: class {odd[0]!r} is in {there} only")
+        if not classes["train"]:
+            raise BadInputError(f"{root}: no class folders in train")
+        names = classes["train"]
+        if only:
+            names = tuple(names[label] for label in chosen_classes(names, only))
+        files = [
+            (path, label) for label, name in enumerate(names) for path in _image_files(root / split / name)
+        ]
+        return FolderFiles(tuple(files), names, image_size or _common_size(root))
+
+    def labels(self) -> Tensor:
+        return torch.tensor([label for _, label in self.files], dtype=torch.int64)
+
+    def blocks(self) -> Iterator[Tensor]:
+        """The images (B, 3, H, W) uint8, read as they are asked for; at least one block, which may be empty."""
+        for start in range(0, max(1, len(self.files)), _BLOCK_IMAGES):
+            some = self.files[start : start + _BLOCK_IMAGES]
+            block = torch.empty(len(some), 3, *self.size, dtype=torch.uint8)
+            for index, (path, _) in enumerate(some):
+                block[index] = read_image(path, self.size)
+            yield block
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -50,14 +105,6 @@ def _common_size(root: Path) -> tuple[int, int]:
             return image.height, image.width
     except OSError as error:
         raise BadInputError(f"{files[0]} cannot be read as an image: {error}") from None
-
-
-def _read_split(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) -> Split:
-    files = [(path, label) for label, name in enumerate(classes) for path in _image_files(folder / name)]
-    images = torch.empty(len(files), 3, *size, dtype=torch.uint8)
-    for index, (path, _) in enumerate(files):
-        images[index] = read_image(path, size)
-    return Split(images, torch.tensor([label for _, label in files], dtype=torch.int64))
 
 
 def read_image(path: Path, size: tuple[int, int]) -> Tensor:

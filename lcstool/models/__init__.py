@@ -33,7 +33,7 @@ def build_model(spec: ModelSpec, generator: "torch.Generator | None" = None) -> 
     from lcstool.models.build import empty_model, initialise
 
     model = empty_model(spec).to_empty(device="cpu")
-    initialise(model, generator or torch.Generator().manual_seed(0))
+    initialise(model, generator or torch.Generator().manual_seed(0), spec.architecture.init_gain)
     return model
 
 

@@ -34,8 +34,15 @@ def empty_model(spec: ModelSpec) -> nn.Module:
     return model
 
 
-def initialise(model: nn.Module, generator: torch.Generator) -> None:
-    """Draw all weights anew: uniform in +-1/sqrt(fan-in), as PyTorch's layers do; batch norm to identity."""
+@torch.no_grad()
+def initialise(model: nn.Module, generator: torch.Generator, gain: float = 1.0) -> None:
+    """Draw all weights anew: uniform in +-1/sqrt(fan-in), as PyTorch's layers do; batch norm to identity.
+
+    Args:
+        model: Not on the meta device.
+        generator: Source of the weights.
+        gain: Times which the weights of layers that are or stand for convolutions are.
+    """
     for name, module in model.named_modules():
         if isinstance(module, LocallyConnected2d):
             module.reset_parameters(generator)
@@ -48,6 +55,10 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
             module.reset_parameters()
         elif next(module.parameters(recurse=False), None) is not None:
             raise TypeError(f"no rule to initialise {name} ({type(module).__name__})")
+    if gain != 1:
+        for layer in weight_layers(model).values():
+            if layer.is_conv_like:
+                layer.weight.mul_(gain)
 
 
 def check_tensors(model: nn.Module, tensors: dict[str, TensorInfo], where: str) -> None:

@@ -17,6 +17,10 @@ class Architecture:
         smallest_image: Height and width below which its first kernel does not fit the image.
         fc_counterpart: The architecture whose parameter count sizes this one (`--fc-params`), if there is one.
         takes_kernel_size: Whether `kernel_size` means something to it.
+        takes_even_kernels: Whether that may be even; not where a layer has to keep its image's size.
+        num_classes: The only number of classes that it is for; None for any.
+        init_gain: Initial weights of convolutions are uniform in +-gain/sqrt(fan-in); 1 is PyTorch's own, sqrt(6)
+            that of He et al. 2015 (arXiv 1502.01852), without which deep networks without batch norm do not start.
     """
 
     module: str
@@ -25,7 +29,12 @@ class Architecture:
     smallest_image: int = 1
     fc_counterpart: str | None = None
     takes_kernel_size: bool = False
+    takes_even_kernels: bool = False
+    num_classes: int | None = None
+    init_gain: float = 1.0
 
+
+_HE = 6**0.5
 
 ARCHITECTURES: dict[str, Architecture] = {
     "s-conv": Architecture("lcstool.models.shallow", "9x9 conv stride 2, two FC layers", 32, 9, "s-fc"),
@@ -47,6 +56,25 @@ ARCHITECTURES: dict[str, Architecture] = {
         64,
         3,
         takes_kernel_size=True,
+    ),
+    **{
+        f"vgg{depth}": Architecture(
+            "lcstool.models.vgg", f"VGG-{depth}, CIFAR form: {depth - 3} convs", 64, 3, init_gain=_HE
+        )
+        for depth in (11, 13, 16, 19)
+    },
+    **{
+        f"vgg{depth}-bn": Architecture("lcstool.models.vgg", f"vgg{depth} with batch norm", 64, 3)
+        for depth in (11, 13, 16, 19)
+    },
+    "linear-cnn": Architecture(
+        "lcstool.models.linear_cnn",
+        "one conv of any --kernel-size, averaged to one number that regresses a label 0 or 1",
+        64,
+        3,
+        takes_kernel_size=True,
+        takes_even_kernels=True,
+        num_classes=2,
     ),
 }
 

@@ -81,17 +81,23 @@ class ModelSpec:
         largest = max(self.alpha, self.channels, self.classes, *self.image, self.kernel_size, self.width or 1)
         if largest > MAX_SIZE:
             raise UsageError(f"a size of {largest} is beyond any memory (at most {MAX_SIZE} is taken)")
+        if self.architecture.num_classes not in (None, self.classes):
+            raise UsageError(
+                f"{self.arch} tells {self.architecture.num_classes} classes apart, not {self.classes}",
+                hint="keep so many of them: --classes A,B",
+            )
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.kernel_size != 3 and not self.architecture.takes_kernel_size:
-            raise UsageError(f"{self.arch} takes no kernel size", hint="resnet18 does")
-        if self.kernel_size % 2 == 0:
+            raise UsageError(f"{self.arch} takes no kernel size", hint="resnet18 and linear-cnn do")
+        if self.kernel_size % 2 == 0 and not self.architecture.takes_even_kernels:
             raise UsageError(f"the kernel size must be odd to keep the image's size, got {self.kernel_size}")
         if self.width is not None and self.arch != "3-fc":
             raise UsageError(f"{self.arch} takes no width", hint="use alpha")
         if len(dict(self.widths)) != len(self.widths) or any(not 1 <= n <= MAX_SIZE for _, n in self.widths):
             raise UsageError(f"the widths of layers must be positive, one a layer, got {dict(self.widths)}")
-        smallest = max(self.architecture.smallest_image, self.kernel_size if self.kernel_size != 3 else 1)
+        entry = self.architecture
+        smallest = self.kernel_size if entry.takes_kernel_size else entry.smallest_image
         if min(self.image) < smallest:
             raise BadInputError(
                 f"the image is {self.image[0]}x{self.image[1]}, smaller than the {smallest}x{smallest} kernel "

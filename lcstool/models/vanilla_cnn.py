@@ -30,12 +30,14 @@ def build(spec: ModelSpec) -> nn.Sequential:
     return model
 
 
-def append_pool(model: nn.Sequential, index: int, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Append 3x3 max pooling with stride 2 and return the shape it leaves.
+def append_pool(
+    model: nn.Sequential, index: int, shape: tuple[int, int, int], side: int = 3
+) -> tuple[int, int, int]:
+    """Append max pooling over windows of this side with stride 2 and return the shape it leaves.
 
-    On maps of one or two pixels a side, where no full window fits, the window shrinks to the map.
+    On smaller maps, where no full window fits, the window shrinks to the map.
     """
-    window = (min(3, shape[1]), min(3, shape[2]))
+    window = (min(side, shape[1]), min(side, shape[2]))
     model.add_module(f"pool{index}", nn.MaxPool2d(window, 2))
     pooled = ConvGeometry(shape, shape[0], window, (2, 2))
     return pooled.out_shape

@@ -60,7 +60,11 @@ class Wiring:
         Raises:
             ValueError: for a layer with another number of inputs.
         """
-        total = self._probe.output.sum()
+        # Weighted, since outputs may have one constant sum (1 - f and f).
+        output = self._probe.output
+        total = (
+            output * torch.arange(1, output.shape[1] + 1, dtype=output.dtype, device=output.device)
+        ).sum()
         for name, met in self._probe.inputs.items():
             used = used_inputs[name]
             if used.numel() not in (met.numel(), met.shape[1]):

@@ -111,20 +111,21 @@ def scaling_table(
         alphas: Base channels; None takes those of the papers' tables.
         images: Sides in pixels; too small ones are left out for the architectures they do not fit.
         channels: Of the images.
-        classes: Of the data set.
+        classes: Of the data set; two for the architectures that are for two.
 
     Ref:
         Neyshabur 2020 (arXiv 2007.13657), Fig. 1 (right), Tables 3 and 4.
         Departs: Table 3 prints 3.42 M for D-LOCAL at alpha 15; its own formula, summed rightly, gives 11.71 M.
     """
-    paper_alphas = {"d-conv": (15,), "d-local": (15,), "d-fc": (15,), "resnet18": (64,)}
+    paper_alphas = {"d-conv": (15,), "d-local": (15,), "d-fc": (15,), "resnet18": (64,), "linear-cnn": (64,)}
+    paper_alphas |= {arch: (64,) for arch in ARCHITECTURES if arch.startswith("vgg")}
     rows = []
     for arch, entry in ARCHITECTURES.items():
         for image in images:
             if image < entry.smallest_image:
                 continue
             for alpha in alphas or paper_alphas.get(arch, (150,)):
-                spec = ModelSpec(arch, (image, image), channels, classes, alpha)
+                spec = ModelSpec(arch, (image, image), channels, entry.num_classes or classes, alpha)
                 count = count_parameters(empty_model(spec))
                 counterpart = entry.fc_counterpart
                 fc_spec = (

@@ -20,11 +20,12 @@ from lcstool.models.local import SeededDropout
 @pytest.mark.parametrize("image", [(16, 16), (18, 11)], ids=["square", "rectangle"])
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_forward_and_backward(arch: str, image: tuple[int, int], channels: int) -> None:
-    model = build_model(ModelSpec(arch, image, channels, 5, 2))
+    classes = ARCHITECTURES[arch].num_classes or 5
+    model = build_model(ModelSpec(arch, image, channels, classes, 2))
     images = torch.randn(3, channels, *image, generator=torch.Generator().manual_seed(0))
     for mode in (True, False):
         logits = model.train(mode)(images)
-        assert logits.shape == (3, 5)
+        assert logits.shape == (3, classes)
         assert torch.isfinite(logits).all()
     logits.square().sum().backward()
     assert all(p.grad is not None for p in model.parameters())
@@ -48,13 +49,14 @@ def test_resnet18_runs_with_other_kernels(kernel: int) -> None:
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_initial_weights_are_those_of_torchs_layers(arch: str) -> None:
-    """Uniform in +-1/sqrt(fan-in), and a function of the generator alone."""
-    spec = ModelSpec(arch, (16, 16), 3, 5, 2)
+    """Uniform in +-1/sqrt(fan-in), He's in a plain VGG's convolutions, and a function of the generator alone."""
+    spec = ModelSpec(arch, (16, 16), 3, ARCHITECTURES[arch].num_classes or 5, 2)
+    plain_vgg = arch in ("vgg11", "vgg13", "vgg16", "vgg19")
     model = build_model(spec, torch.Generator().manual_seed(7))
     for layer in weight_layers(model).values():
         weight = layer.weight.detach()
         weight = weight.flatten(3).flatten(0, 2) if weight.ndim == 6 else weight.flatten(1)
-        bound = 1 / math.sqrt(weight.shape[1])
+        bound = math.sqrt((6 if plain_vgg and layer.is_conv_like else 1) / weight.shape[1]) * (1 + 1e-6)
         assert weight.abs().max() <= bound
         if weight.numel() > 500:
             assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)
@@ -70,8 +72,13 @@ def test_dropout_stands_before_the_last_layers_and_only_there(arch: str) -> None
     def dropouts(model: nn.Module) -> list[float]:
         return [m.p for m in model.modules() if isinstance(m, SeededDropout)]
 
-    spec = ModelSpec(arch, (16, 16), 3, 5, 1, dropout=0.25)
-    assert dropouts(empty_model(spec)) == [0.25] * (1 if arch in ("resnet18", "vanilla-cnn") else 2)
+    spec = ModelSpec(arch, (16, 16), 3, ARCHITECTURES[arch].num_classes or 5, 1, dropout=0.25)
+    if arch == "linear-cnn":
+        with pytest.raises(UsageError, match="linear-cnn has no layer that dropout could stand before"):
+            empty_model(spec)
+        return
+    one = arch in ("resnet18", "vanilla-cnn") or arch.startswith("vgg")
+    assert dropouts(empty_model(spec)) == [0.25] * (1 if one else 2)
 
 
 def test_dropout_keeps_the_mean_and_draws_from_its_generator() -> None:
@@ -96,9 +103,12 @@ SPECS = st.builds(
 )
 
 
-@given(fields=SPECS, kernel_size=st.sampled_from([3, 5, 7]), width=st.none() | st.integers(1, 50))
+@given(fields=SPECS, kernel_size=st.sampled_from([3, 4, 5, 7]), width=st.none() | st.integers(1, 50))
 def test_a_spec_comes_back_from_json(fields: dict[str, Any], kernel_size: int, width: int | None) -> None:
-    extra: dict[str, Any] = {"kernel_size": kernel_size} if fields["arch"] == "resnet18" else {}
+    entry = ARCHITECTURES[fields["arch"]]
+    fields["classes"] = entry.num_classes or fields["classes"]
+    takes = entry.takes_kernel_size and (kernel_size % 2 or entry.takes_even_kernels)
+    extra: dict[str, Any] = {"kernel_size": kernel_size} if takes else {}
     if fields["arch"] == "3-fc":
         extra["width"] = width
     spec = ModelSpec(**fields, **extra)
@@ -149,6 +159,50 @@ def test_an_even_kernel_is_refused_by_name(kernel: int) -> None:
     """A stride-1 block with an even kernel changes the size of its images: the shortcut no longer fits."""
     with pytest.raises(LcsError, match="kernel"):
         empty_model(ModelSpec("resnet18", (16, 16), 3, 4, 1, kernel_size=kernel))
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 8, 11])
+def test_the_linear_cnn_is_the_mean_filter_on_the_mean_patch(kernel: int) -> None:
+    spec = ModelSpec("linear-cnn", (11, 12), 3, 2, 5, kernel_size=kernel)
+    model = build_model(spec).double()
+    images = torch.rand(4, 3, 11, 12, dtype=torch.float64)
+    rows, columns = 11 - kernel + 1, 12 - kernel + 1
+    patch = sum(images[:, :, i : i + kernel, j : j + kernel] for i in range(rows) for j in range(columns))
+    assert isinstance(patch, torch.Tensor)
+    weight = model.get_submodule("layer1").weight
+    assert isinstance(weight, torch.Tensor)
+    f = (patch / (rows * columns) * weight.mean(dim=0)).sum(dim=(1, 2, 3))
+    torch.testing.assert_close(model(images), torch.stack([1 - f, f], dim=1), rtol=0, atol=1e-14)
+
+
+def test_the_linear_cnn_is_for_two_classes_and_images_no_smaller_than_its_kernel() -> None:
+    with pytest.raises(UsageError, match="linear-cnn tells 2 classes apart, not 10") as caught:
+        ModelSpec("linear-cnn", (16, 16), 3, 10)
+    assert "--classes A,B" in (caught.value.hint or "")
+    build_model(ModelSpec("linear-cnn", (2, 5), 1, 2, kernel_size=2))
+    with pytest.raises(BadInputError, match="the image is 7x9, smaller than the 8x8 kernel"):
+        ModelSpec("linear-cnn", (7, 9), 1, 2, kernel_size=8)
+
+
+@pytest.mark.parametrize("name", ["vgg11", "vgg13", "vgg16-bn", "vgg19"])
+def test_vggs_are_those_of_torchvision_up_to_the_linear_layer(name: str) -> None:
+    """The same layers in the same order, and, given the same weights, the same maps."""
+    import torchvision
+
+    ours = build_model(ModelSpec(name, (32, 32), 3, 10, 64)).eval()
+    theirs = torchvision.models.get_model(name.replace("-", "_"), weights=None).features.eval()
+    kinds = [type(module) for module in ours.children()][:-3]
+    assert kinds == [type(module) for module in theirs]
+    for mine, other in zip(ours.children(), theirs, strict=False):
+        if isinstance(mine, nn.Conv2d):
+            assert mine.weight.shape == other.weight.shape
+            other.weight.data = mine.weight.data
+            other.bias.data = torch.zeros_like(other.bias) if mine.bias is None else mine.bias.data
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    maps = nn.Sequential(*list(ours.children())[:-3])(images)
+    assert maps.shape == (2, 512, 1, 1)
+    torch.testing.assert_close(maps, theirs(images))
+    assert [m.in_features for m in ours.modules() if isinstance(m, nn.Linear)] == [512]
 
 
 def test_misplaced_arguments() -> None:

@@ -81,6 +81,38 @@ def test_resnet18_has_the_well_known_size() -> None:
     assert round(count("resnet18", 64) / 1e6, 2) == 11.16  # 11.17 M with batch norm
 
 
+@pytest.mark.parametrize("depth", [11, 13, 16, 19])
+def test_vggs_with_and_without_batch_norm(depth: int) -> None:
+    """By hand: 9 in out weights a convolution, a bias for each channel only without batch norm, 512 x 10 + 10."""
+    channels = {
+        11: [64, 128, 256, 256, 512, 512, 512, 512],
+        13: [64, 64, 128, 128, 256, 256, 512, 512, 512, 512],
+        16: [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512],
+        19: [64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 512, 512, 512, 512, 512, 512],
+    }[depth]
+    weights = sum(9 * a * b for a, b in zip([3, *channels], channels, strict=False))
+    assert count(f"vgg{depth}-bn", 64) == weights + 5130
+    assert count(f"vgg{depth}", 64) == weights + sum(channels) + 5130
+    if depth == 16:
+        assert weights + 5120 == 14_715_584
+        assert weights + sum(channels) == 14_714_688  # torchvision's vgg16().features
+
+
+@pytest.mark.parametrize("image", [3, 4, 7, 16, 33, 64])
+def test_vggs_pool_what_there_is(image: int) -> None:
+    """Five halvings, none below one pixel."""
+    side = max(1, image // 32)
+    linear = 8 * 4 * side**2 * 10 + 10
+    model = empty_model(ModelSpec("vgg11-bn", (image, image), 3, 10, 4))
+    convs = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv2d))
+    assert count_parameters(model) == convs + linear
+
+
+@pytest.mark.parametrize("kernel", [1, 4, 11])
+def test_the_linear_cnn_is_its_filters(kernel: int) -> None:
+    assert count("linear-cnn", 7, kernel_size=kernel, classes=2) == 7 * 3 * kernel**2
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [

@@ -95,7 +95,7 @@ NETWORKS = [name for name in ARCHITECTURES if not name.endswith("fc")]
 @pytest.mark.parametrize("norm", ["units", "channels", "folded"])
 @pytest.mark.parametrize("arch", NETWORKS)
 def test_every_network_equals_its_embedding(arch: str, norm: str, to: str) -> None:
-    spec = ModelSpec(arch, (10, 9), 2, 3, 2)
+    spec = ModelSpec(arch, (10, 9), 2, ARCHITECTURES[arch].num_classes or 3, 2)
     model = build_model(spec).double()
     randomise_norms(model)
     embedded = embed(model, spec.in_shape, to=to, norm=norm)

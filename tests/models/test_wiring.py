@@ -289,3 +289,12 @@ def test_networks_of_torchvision(name: str, free: str) -> None:
     assert not any(
         marks.flatten(1).all(dim=1).any() for marks in wiring.silent_units(ones).values() if marks.ndim > 1
     )
+
+
+def test_outputs_that_cancel_are_still_outputs() -> None:
+    """A linear CNN gives 1 - f and f: its filters change both, though not their sum."""
+    spec = ModelSpec("linear-cnn", (5, 6), 2, 2, 3)
+    wiring = find_wiring(empty_model(spec), spec.in_shape)
+    assert wiring.outputs == ("layer1",)
+    silent = wiring.silent_units({"layer1": torch.ones(2 * 5 * 6, dtype=torch.bool)})
+    assert not silent["layer1"].any()

@@ -74,6 +74,8 @@ WRONG: dict[str, list[Any]] = {
     "freeze": [],
     "dataset": ["mnist", "npz", "leaves:x"],
     "image_size": ["0", "x", "16x", "16x16x16", "-3", "1.5", "9999", ""],
+    "classes": [("3",), ("3,3",), ("bird", "bird"), ("1,2", "1"), ("",)],
+    "labels": ["", "noisy", "pca", "pca:", "pca:x", "pca:-1", "pca:1.5", "random:1", "pca:1234567"],
     "train_size": [0, -5],
     "val_fraction": [-0.1, 1.0, math.nan],
     "augment": ["mixup"],
@@ -83,6 +85,7 @@ WRONG: dict[str, list[Any]] = {
     "lr": [-0.1, *NOT_FINITE],
     "schedule": ["linear"],
     "epochs": [-1],
+    "until_train_accuracy": [0.0, -0.5, 1.01, *NOT_FINITE],
     "batch_size": [0, -1],
     "loss": ["hinge"],
     "label_smoothing": [-0.1, 1.0, math.nan],
@@ -139,6 +142,13 @@ def test_every_field_has_help_and_a_panel() -> None:
         assert entry.metadata["help"].endswith("."), entry.name
         assert entry.metadata["panel"] in ("Model", "Data", "Optimization", "Run")
     assert tuple(AUGMENTATIONS) == AUGMENTATION_NAMES
+
+
+@pytest.mark.parametrize(
+    ("text", "component"), [("true", None), ("random", None), ("pca:0", 0), ("pca:26", 26)]
+)
+def test_labels(text: str, component: int | None) -> None:
+    assert TrainConfig(labels=text).label_component() == component
 
 
 @pytest.mark.parametrize(

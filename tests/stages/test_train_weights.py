@@ -31,7 +31,10 @@ def state_of(path: Path) -> State:
 def test_only_weights_are_penalised(tiny_config: Config) -> None:
     for arch in ARCHITECTURES:
         config = tiny_config(arch=arch, lambda_conv=1.0, lambda_fc=2.0)
-        model = build_model(resolve_spec(config, load_dataset(config.dataset)))
+        dataset = load_dataset(config.dataset)
+        if ARCHITECTURES[arch].num_classes == 2:
+            dataset = dataset.with_classes(("0", "1"))
+        model = build_model(resolve_spec(config, dataset))
         optimizer = build_optimizer(config, model)
         assert isinstance(optimizer, BetaLasso)
         names = {id(parameter): name for name, parameter in model.named_parameters()}

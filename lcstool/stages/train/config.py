@@ -45,7 +45,9 @@ class TrainConfig:
         "Model",
         choices=("conv", *CONNECTIVITIES),
     )
-    kernel_size: int | None = option(None, "Kernel size of resnet18: 3, 5, 7 or 9 [default: 3].", "Model")
+    kernel_size: int | None = option(
+        None, "Kernel size of resnet18 (3, 5, 7 or 9) or linear-cnn (any) [default: 3].", "Model"
+    )
     dropout: float = option(0.0, "Dropout before the last FC layers (two, where there are two).", "Model")
     init: str | None = option(
         None,
@@ -63,6 +65,19 @@ class TrainConfig:
     dataset: str = option("leaves", "Data set.", "Data", choices="datasets")
     image_size: str | None = option(
         None, "Side in pixels, or HxW [default: 16 for leaves, else the images' own].", "Data"
+    )
+    classes: tuple[str, ...] = option(
+        (),
+        "Keep only these classes, by number or name, relabelled in this order; joined by commas (3,5) or repeated.",
+        "Data",
+        unsaid_default=True,
+    )
+    labels: str = option(
+        "true",
+        "Labels: true; random, drawn once from the seed for the training images; or pca:I, equal classes by the "
+        "images' total projection on principal component I (from 0) of the training images' patches.",
+        "Data",
+        unsaid_default=True,
     )
     train_size: int | None = option(None, "Train on a class-balanced subset of this many images.", "Data")
     val_fraction: float = option(0.0, "Cut this fraction of the training set off for validation.", "Data")
@@ -85,6 +100,13 @@ class TrainConfig:
         "cosine", "Learning-rate schedule, to 0 for cosine.", "Optimization", choices=SCHEDULES
     )
     epochs: int = option(36, "Passes over the training set.", "Optimization")
+    until_train_accuracy: float | None = option(
+        None,
+        "Stop after the first epoch with this accuracy (0 to 1) on the training images without augmentation; at "
+        "most after --epochs, over which a cosine schedule still falls to 0.",
+        "Optimization",
+        unsaid_default=True,
+    )
     batch_size: int = option(512, "Images a step; an incomplete last batch is left out.", "Optimization")
     loss: str = option(
         "cross-entropy", "Loss; mse and bce are on one-hot targets.", "Optimization", choices=LOSSES
@@ -128,6 +150,12 @@ class TrainConfig:
         parse_dataset(self.dataset)
         self.image_hw()
         self.snapshot_epochs()
+        self.label_component()
+        chosen = [word.strip() for item in self.classes for word in item.split(",")]
+        if self.classes and not 1 < len(chosen) == len(set(chosen)):
+            raise UsageError(f"classes {', '.join(self.classes)!r}: expected two or more different ones")
+        enough = self.until_train_accuracy
+        _require(enough is None or 0 < enough <= 1, "until_train_accuracy", enough, "in (0, 1]")
         _require(self.epochs >= 0, "epochs", self.epochs, ">= 0")
         for name in ("batch_size", "alpha", "kernel_size", "train_size"):
             _require(
@@ -148,10 +176,7 @@ class TrainConfig:
         if self.alpha is not None and self.fc_params is not None:
             raise UsageError("alpha and fc_params both size the network; give one of them")
         if self.init is not None:
-            for name in ("alpha", "fc_params", "kernel_size"):
-                if getattr(self, name) is not None:
-                    raise UsageError(f"{name} is part of the model in --init; it cannot be changed here")
-            for name in ("permute_pixels", "normalize"):
+            for name in ("alpha", "fc_params", "kernel_size", "permute_pixels", "normalize"):
                 if getattr(self, name) is not None:
                     raise UsageError(f"{name} is part of the model in --init; it cannot be changed here")
             if self.connectivity != "conv":
@@ -171,6 +196,15 @@ class TrainConfig:
         if size is None:
             raise UsageError(f"image_size {self.image_size!r} is neither a side in pixels nor HxW")
         return size
+
+    def label_component(self) -> int | None:
+        """The component of `pca:I` labels, None for others."""
+        if self.labels in ("true", "random"):
+            return None
+        kind, _, index = self.labels.partition(":")
+        if kind != "pca" or not index.isdecimal() or len(index) > 6:
+            raise UsageError(f"labels {self.labels!r} is not true, random or pca:I", hint="--labels pca:3")
+        return int(index)
 
     def snapshot_epochs(self) -> tuple[int, ...]:
         """The epochs after which a copy is kept, ascending; see `switch_times` for `log:N`."""

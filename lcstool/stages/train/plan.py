@@ -1,19 +1,18 @@
 """What a run would do and need, worked out without doing it: `--dry-run`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from lcstool.checkpoint import open_checkpoint
-from lcstool.data import load_dataset
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec
 from lcstool.models.build import count_parameters, empty_model, weight_layers
 from lcstool.models.local import LocallyConnected2d
 from lcstool.runtime import resolve_device
 from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.images import load_data
 from lcstool.stages.train.setup import check_fits, resolve_spec
 
 
@@ -25,7 +24,7 @@ class TrainPlan:
         spec: The architecture.
         layers: Shape of the weights of each layer.
         num_parameters: As the papers count them.
-        num_steps: Steps in all.
+        num_steps: Steps in all; at most, where the run may stop before.
         checkpoint_bytes: Of the model file.
         memory_bytes: Estimated peak on the device: weights, gradients, optimizer, saved copy, activations, images.
     """
@@ -41,8 +40,7 @@ class TrainPlan:
 def plan(config: TrainConfig) -> TrainPlan:
     """Size up a run; nothing is written, built or downloaded."""
     resolve_device(config.device)
-    data_dir = Path(config.data_dir) if config.data_dir else None
-    dataset = load_dataset(config.dataset, config.image_hw(), data_dir, keep=False)
+    dataset = load_data(config, keep=False)
     if config.init is not None:
         source = open_checkpoint(config.init)
         spec = ModelSpec.from_json(source.require_kind("model").model or {}, source.where)

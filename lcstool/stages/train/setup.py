@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from lcstool.checkpoint import Checkpoint, Header, open_checkpoint
-from lcstool.data import load_dataset
 from lcstool.data.dataset import ImageDataset
 from lcstool.data.preprocess import Preprocess
 from lcstool.errors import BadInputError, UsageError
@@ -21,7 +20,8 @@ from lcstool.models.subspace import Subspace
 from lcstool.models.trace import trace
 from lcstool.optim import BetaLasso
 from lcstool.runtime import resolve_device, stream
-from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.config import TrainConfig, config_fields
+from lcstool.stages.train.images import load_data, training_data
 
 DEFAULT_ARCH = "s-fc"
 
@@ -39,17 +39,6 @@ class Setup:
     preprocess: Preprocess
     header: Header
     inputs: dict[str, str]  # content digests by role
-
-
-def load_data(config: TrainConfig) -> ImageDataset:
-    """The data set with its subset and validation split, drawn from the seed."""
-    data_dir = Path(config.data_dir) if config.data_dir else None
-    dataset = load_dataset(config.dataset, config.image_hw(), data_dir)
-    if config.val_fraction:
-        dataset = dataset.with_validation(config.val_fraction, stream(config.seed, "validation"))
-    if config.train_size is not None:
-        dataset = dataset.with_train_size(config.train_size, stream(config.seed, "subset"))
-    return dataset
 
 
 def resolve_spec(config: TrainConfig, dataset: ImageDataset) -> ModelSpec:
@@ -87,9 +76,9 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None) -> Setup:
     """
     device = resolve_device(config.device)
     dataset = load_data(config)
-    inputs = {"dataset": dataset.digest}
+    inputs: dict[str, str] = {}
     history: tuple[dict[str, Any], ...] = ()
-    preprocess = Preprocess.of(dataset.train.images, config.normalize or "channel", config.permute_pixels)
+    preprocess: Preprocess | None = None
     if resumed is not None or config.init is not None:
         source = resumed or open_checkpoint(config.init or "-")
         header = source.require_kind("model")
@@ -104,6 +93,10 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None) -> Setup:
     else:
         spec = resolve_spec(config, dataset)
         model = build_model(spec, stream(config.seed, "init"))
+    dataset = training_data(config, dataset, spec)
+    inputs["dataset"] = dataset.digest
+    if preprocess is None:
+        preprocess = Preprocess.of(dataset.train.images, config.normalize or "channel", config.permute_pixels)
     model.to(device, torch.float64 if config.precision == "fp64" else torch.float32)
     freeze(model, config.freeze)
     if config.refit:
@@ -202,4 +195,7 @@ def portable_config(config: TrainConfig, device: torch.device) -> dict[str, Any]
     fields = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(kept).items()}
     for name in ("data_dir", "save_interval", "seed", "snapshots"):
         del fields[name]
+    for entry in config_fields():  # as in the files written before there was such a field
+        if entry.metadata.get("unsaid_default") and getattr(config, entry.name) == entry.default:
+            del fields[entry.name]
     return fields | {"device": device.type}

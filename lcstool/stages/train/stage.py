@@ -69,6 +69,7 @@ class _Run:
         self.files: list[str] = []
         self.last_save = time.monotonic()
         self.evaluated: Record = {}
+        self.reached = False  # the training accuracy at which to stop
 
     def run(self) -> TrainResult:
         position = self.loop.position
@@ -78,7 +79,7 @@ class _Run:
         if not self.resumed:
             self._snapshot(0)
         records = []
-        while position.epoch < self.config.epochs:
+        while position.epoch < self.config.epochs and not self.reached:
             records.append(self._epoch())
             metrics.append(records[-1])
             self.progress.on_epoch(records[-1])
@@ -128,6 +129,11 @@ class _Run:
         fields = score_fields("train", score, self.config.loss)
         self._evaluate()
         fields |= self.evaluated
+        wanted = self.config.until_train_accuracy
+        if wanted is not None:
+            clean = self._score("train", self.loop.train)
+            fields |= {f"clean_{name}": value for name, value in clean.items()}
+            self.reached = clean["train_accuracy_frac"] >= wanted
         fields["density"] = densities(model)
         if self.setup.subspace is not None:
             fields["off_local_frac"] = self.setup.subspace.off_local_frac()
@@ -213,8 +219,10 @@ class _Run:
                 metrics[f"test_accuracy_frac_without_{part.replace('-', '_')}"] = scores["test_accuracy_frac"]
         if self.config.optim == "beta-lasso" and not self.config.refit:
             metrics["mask_unchanged_since_step"] = int(self.loop.position.mask_step)
-            metrics["steps"] = self.loop.num_steps
-        header = self._header(self.config.epochs, metrics)
+            metrics["steps"] = self.loop.steps_per_epoch * self.loop.position.epoch
+        if self.config.until_train_accuracy is not None:
+            metrics["reached_train_accuracy"] = self.reached
+        header = self._header(self.loop.position.epoch, metrics)
         write_checkpoint(self.outputs.out, header, self.setup.model.state_dict())
         self.files.append(self.outputs.out)
         self.outputs.partial.unlink(missing_ok=True)
