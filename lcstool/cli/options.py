@@ -114,6 +114,10 @@ def _argument(entry: Field[Any], base: Any) -> inspect.Parameter:
     argument = typer.Argument(help=f"{entry.metadata['help']} '-' reads standard input.", show_default=False)
     declared = list[str] if get_origin(base) is tuple else str
     keyword = inspect.Parameter.KEYWORD_ONLY
+    if entry.metadata.get("optional"):
+        return inspect.Parameter(
+            entry.name, keyword, default=None, annotation=Annotated[declared | None, argument]
+        )
     return inspect.Parameter(
         entry.name, keyword, default=inspect.Parameter.empty, annotation=Annotated[declared, argument]
     )

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.colors import SymLogNorm, to_hex
+from matplotlib.colors import SymLogNorm
 
 from lcstool.plots.filters import draw_filters, draw_magnitudes
-from lcstool.plots.style import COLOURS, COLUMN_INCHES, DIVERGING, SEQUENTIAL, bare, figure
+from lcstool.plots.style import COLOURS, COLUMN_INCHES, DIVERGING, SEQUENTIAL, bare, colours, figure
 
 if TYPE_CHECKING:
     from lcstool.stages.prune_stats.result import FileStats, LayerStats
@@ -118,9 +117,7 @@ def _density_bars(fig: Any, names: Sequence[str], looks: "Sequence[FileStats]") 
     """Non-zeros of each layer, and what the convolutional and the local layer in its place would have."""
     axis = fig.subplots()
     layers = list(dict.fromkeys(layer.counts.layer for look in looks for layer in look.layers))
-    colours: tuple[str, ...] = COLOURS
-    if len(looks) > len(COLOURS):  # a series: from dark to light
-        colours = tuple(map(to_hex, colormaps[SEQUENTIAL](np.linspace(0, 0.95, len(looks)))))
+    shades = colours(len(looks))
     place, ticks = 0.0, []
     for name in layers:
         start = place
@@ -129,7 +126,7 @@ def _density_bars(fig: Any, names: Sequence[str], looks: "Sequence[FileStats]") 
             for layer in look.layers:
                 if layer.counts.layer != name:
                     continue
-                colour = colours[index]
+                colour = shades[index]
                 axis.barh(place, layer.counts.num_weights, 0.8, color=colour, alpha=0.25)
                 axis.barh(place, max(layer.counts.nonzeros, 0.8), 0.8, color=colour)
                 marks.add((layer.counts.num_conv, layer.counts.num_local))
@@ -147,9 +144,7 @@ def _density_bars(fig: Any, names: Sequence[str], looks: "Sequence[FileStats]") 
     axis.set_xscale("log")
     axis.set_xlim(left=1)
     axis.set_xlabel("weights (pale) and non-zeros (full)")
-    handles = [
-        axis.barh(0, 0, color=colour, label=name) for name, colour in zip(names, colours, strict=False)
-    ]
+    handles = [axis.barh(0, 0, color=colour, label=name) for name, colour in zip(names, shades, strict=True)]
     handles += [axis.plot([], [], "k-", linewidth=0.9, label="convolution")[0],
                 axis.plot([], [], "k--", linewidth=0.9, label="local layer")[0]]  # fmt: skip
     fig.legend(handles=handles, loc="outside upper center", ncols=2)

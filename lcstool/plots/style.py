@@ -10,7 +10,8 @@ from cycler import cycler
 
 matplotlib.use("Agg")
 
-from matplotlib import pyplot
+from matplotlib import colormaps, pyplot
+from matplotlib.colors import to_hex
 
 from lcstool.errors import OutputError
 
@@ -43,6 +44,19 @@ _STYLE: Any = {
     "svg.hashsalt": "lcstool",
     "axes.prop_cycle": cycler(color=COLOURS),
 }
+
+
+def colours(count: int) -> tuple[str, ...]:
+    """As many colours: distinct ones while they last, from dark to light beyond."""
+    if count <= len(COLOURS):
+        return COLOURS[:count]
+    return tuple(map(to_hex, colormaps[SEQUENTIAL]([0.95 * index / (count - 1) for index in range(count)])))
+
+
+def outside_legend(fig: Any, axis: Any, columns: int = 2) -> None:
+    """A legend above the axes, where no curve runs."""
+    handles, labels = axis.get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncols=columns)
 
 
 @contextmanager

@@ -1,0 +1,158 @@
+"""`lcstool energy`: first-layer energy profiles, their consistency, and the theory that predicts them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lcstool.cli import app
+from lcstool.cli.console import new_table, percent, plain, print_json, show_files, stderr, stdout
+from lcstool.cli.options import AsJson, configured
+from lcstool.cli.streams import prepared_folder
+from lcstool.errors import UsageError
+from lcstool.stages.energy.config import EnergyConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lcstool.energy import Band
+    from lcstool.stages.energy.stage import EnergyResult
+
+EPILOG = (
+    "Example:  lcstool train --arch vgg11 --optim sgd -o vgg.safetensors  &&  "
+    "lcstool energy vgg.safetensors resnet.safetensors --plots figures"
+)
+
+
+@app.command(epilog=EPILOG)
+@configured(EnergyConfig)
+def energy(
+    config: EnergyConfig,
+    out: Annotated[
+        str | None,
+        typer.Option("-o", "--out", help="The profiles, as a file that this command reads again; '-' for stdout.",
+                     rich_help_panel="Output", show_default=False),
+    ] = None,
+    save_basis: Annotated[
+        str | None,
+        typer.Option("--save-basis", help="The basis, for --basis.", rich_help_panel="Output", show_default=False),
+    ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option("--plots", help="Folder for figures, PNG and PDF; made if it is missing.",
+                     rich_help_panel="Output", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Measure the energy of first-layer filters along the principal components of image patches.
+
+    Any state dict will do, of any kernel size. Several files are correlated with one another, each with random and
+    with its own initial weights, beside the band of chance. With --theory the profile of a linear CNN on the same
+    images is predicted, without training one.
+    """
+    from lcstool.checkpoint import check_writable
+    from lcstool.stages.energy.report import to_json
+    from lcstool.stages.energy.stage import energy as run_stage
+
+    for target in (out, save_basis):
+        if target is not None:
+            check_writable(target)
+    if [out, save_basis, "-" if as_json else None].count("-") > 1:
+        raise UsageError("only one thing can go to standard output", hint="name a file for the other")
+    if plots is not None:
+        prepared_folder(plots)
+    result = run_stage(config, out, save_basis)
+    if plots is not None:
+        from lcstool.plots.energy import draw
+
+        show_files(draw(result, plots))
+    if as_json:
+        print_json(to_json(result))
+        return
+    _show(result, stderr() if "-" in (out, save_basis) else stdout())
+
+
+def _show(result: "EnergyResult", out: "Console") -> None:
+    basis = result.basis
+    if basis is not None:
+        rows, columns = basis.kernel_size
+        raw = not any(basis.pixels.mean) and set(basis.pixels.std) == {1.0}
+        out.print(
+            f"basis: {basis.num_components} components of {basis.moments.num_patches:,} {rows}x{columns} patches, "
+            f"{'raw pixels in [0, 1]' if raw else 'standardised pixels'}; the first holds "
+            f"{percent((basis.eigenvalues_D[0] / basis.eigenvalues_D.sum()).item(), 1)} of the variance; "
+            f"{basis.digest[:19]}..."
+        )
+    if result.banks:
+        _show_banks(result, out)
+    if len(result.banks) > 1:
+        _show_correlation(result, out)
+    _show_labels(result, out)
+    _show_theory(result, out)
+
+
+def _show_banks(result: "EnergyResult", out: "Console") -> None:
+    table = new_table(
+        "Profiles", "file", "layer", "kind", "filters", "r with random init (95 %)", "r with own init",
+        "r by chance (95 %)",
+    )  # fmt: skip
+    for bank in result.banks:
+        size = bank.profile.num_filters
+        table.add_row(
+            plain(bank.where), plain(bank.layer), bank.kind,
+            f"{size:,}" if size == bank.num_units else f"{size:,} of {bank.num_units:,}",
+            _band(bank.random), "-" if bank.initial_r is None else f"{bank.initial_r:.3f}",
+            _band(result.chance[size, size]),
+        )  # fmt: skip
+    out.print(table)
+
+
+def _band(band: "Band | None") -> str:
+    return "-" if band is None else f"{band.mean:.2f} ({band.low:.2f} to {band.high:.2f})"
+
+
+def _show_correlation(result: "EnergyResult", out: "Console") -> None:
+    count = len(result.banks)
+    table = new_table("Pearson r between profiles", "", *(str(index + 1) for index in range(count)))
+    for index, row in enumerate(result.correlation_RR.tolist()):
+        table.add_row(f"{index + 1} {plain(result.banks[index].where)}", *(f"{r:.3f}" for r in row))
+    out.print(table)
+
+
+def _show_labels(result: "EnergyResult", out: "Console") -> None:
+    if result.labels_LD is None:
+        return
+    shown = min(10, result.labels_LD.shape[1])
+    table = new_table(
+        "Correlation of class and mean projection", "class", *(f"p{index}" for index in range(shown))
+    )
+    for name, row in zip(result.class_names, result.labels_LD.tolist(), strict=True):
+        table.add_row(plain(name), *(f"{r:.3f}" for r in row[:shown]))
+    out.print(table)
+
+
+def _show_theory(result: "EnergyResult", out: "Console") -> None:
+    theory = result.theory
+    if theory is None:
+        return
+    for warning in theory.warnings:
+        stderr().print(f"[yellow]warning:[/] {plain(warning)}")
+    if theory.energy_D is not None and not theory.comparisons:
+        numbers = " ".join(f"{value:.3g}" for value in theory.energy_D.tolist())
+        out.print(f"predicted profile ({theory.name}): {numbers}")
+        return
+    table = new_table(
+        f"Linear CNN, {theory.name}: {theory.width} filters, initial sd {theory.sigma:.3g}",
+        "file", "r (95 %)", "best steps (95 %)", "r there (95 %)",
+    )  # fmt: skip
+    for bank, comparison in zip(result.banks, theory.comparisons, strict=True):
+        fit = comparison.fit
+        r = "-"
+        if comparison.pearson is not None and comparison.band is not None:
+            r = f"{comparison.pearson:.3f} ({comparison.band.low:.3f} to {comparison.band.high:.3f})"
+        steps = "-" if fit is None else f"{fit.steps:.4g} ({fit.steps_low:.3g} to {fit.steps_high:.3g})"
+        if fit is not None and fit.at_edge:
+            steps += ", at the range's end"
+        there = "-" if fit is None else f"{fit.pearson:.3f} ({fit.band.low:.3f} to {fit.band.high:.3f})"
+        table.add_row(plain(bank.where), r, steps, there)
+    out.print(table)

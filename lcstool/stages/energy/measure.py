@@ -1,0 +1,103 @@
+"""Profiles of filter banks in a basis, whatever kind of layer they come from."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lcstool.energy import Band, EnergyProfile, PatchBasis, initial_band, pearson
+from lcstool.errors import BadInputError
+from lcstool.runtime import stream
+from lcstool.stages.energy.banks import FilterBank
+from lcstool.stages.energy.config import EnergyConfig
+
+# Shape suffixes: M filters, P Q positions, C channels, I J kernel, D components.
+
+
+@dataclass(frozen=True)
+class BankProfile:
+    """One bank measured.
+
+    Attributes:
+        where, layer, kind: Of the bank.
+        num_units: Of the layer; the profile may be of a sample.
+        profile: Its energies.
+        positions_PQD: The profile at each position of the image, of dense and local layers.
+        random: r with the profiles of random initialisations.
+        initial_r: r with the profile of its own initial weights, where the history gives them.
+        initial: That profile.
+        filters_MCIJ: The filters of a convolution, for pictures.
+        initial_MCIJ: Those it began from.
+    """
+
+    where: str
+    layer: str
+    kind: str
+    num_units: int
+    profile: EnergyProfile
+    positions_PQD: Tensor | None = None
+    random: Band | None = None
+    initial_r: float | None = None
+    initial: EnergyProfile | None = None
+    filters_MCIJ: Tensor | None = None
+    initial_MCIJ: Tensor | None = None
+
+
+def measure_bank(config: EnergyConfig, bank: FilterBank, basis: PatchBasis) -> BankProfile:
+    """Project a bank on the basis and compare it with random and with its own initial weights.
+
+    The energy of a unit of a dense or local layer along a component is the root mean square over the positions of
+    its patches.
+
+    Raises:
+        BadInputError: the kernel is not the basis's; or the initial filters are asked for and unknown.
+    """
+    if bank.kernel_size != basis.kernel_size:
+        have, want = ("x".join(map(str, size)) for size in (bank.kernel_size, basis.kernel_size))
+        raise BadInputError(
+            f"{bank.where}: the filters of {bank.layer} are {have}, the basis is of {want} patches; profiles of "
+            "different bases do not compare"
+        )
+    if config.subtract_initial and bank.initial_MPQCIJ is None:
+        raise BadInputError(
+            f"{bank.where}: its history does not give the initial filters of {bank.layer}",
+            hint="leave --subtract-initial out",
+        )
+    coefficients_MPQD = _project(bank.patches_MPQCIJ, basis)
+    initial_MPQD = None if bank.initial_MPQCIJ is None else _project(bank.initial_MPQCIJ, basis)
+    if config.subtract_initial and initial_MPQD is not None:
+        coefficients_MPQD = coefficients_MPQD - initial_MPQD
+    profile = _profile(config, coefficients_MPQD, basis)
+    initial = None if initial_MPQD is None else _profile(config, initial_MPQD, basis)
+    is_conv = bank.kind == "conv"
+    return BankProfile(
+        bank.where,
+        bank.layer,
+        bank.kind,
+        bank.num_units,
+        profile,
+        None if is_conv else coefficients_MPQD.square().mean(dim=0).sqrt(),
+        initial_band(profile, basis, stream(config.seed, "random bank"), min(config.draws, 500)),
+        None if initial is None else pearson(profile.energy_D, initial.energy_D).item(),
+        initial,
+        bank.patches_MPQCIJ[:, 0, 0] if is_conv else None,
+        bank.initial_MPQCIJ[:, 0, 0] if is_conv and bank.initial_MPQCIJ is not None else None,
+    )
+
+
+def _project(patches_MPQCIJ: Tensor, basis: PatchBasis) -> Tensor:
+    shape = patches_MPQCIJ.shape[:3]
+    return basis.project(patches_MPQCIJ.reshape(-1, *patches_MPQCIJ.shape[3:])).view(*shape, -1)
+
+
+def _profile(config: EnergyConfig, coefficients_MPQD: Tensor, basis: PatchBasis) -> EnergyProfile:
+    if not len(coefficients_MPQD):
+        raise BadInputError("a layer without filters has no energy profile")
+    if coefficients_MPQD.shape[1:3] == (1, 1):
+        energies_MD = coefficients_MPQD[:, 0, 0]
+    else:
+        energies_MD = coefficients_MPQD.square().mean(dim=(1, 2)).sqrt()
+    if config.normalise == "filters":
+        length_M = energies_MD.norm(dim=1, keepdim=True)
+        energies_MD = energies_MD / torch.where(length_M > 0, length_M, 1)
+    return EnergyProfile(energies_MD, basis.digest, unit=config.normalise == "profile")
