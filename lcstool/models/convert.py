@@ -3,17 +3,21 @@
 Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), section 3.
 """
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor, nn
 
 from lcstool.checkpoint import CsrTensor, StreamedTensor
 from lcstool.errors import BadInputError
+from lcstool.models.build import empty_model
 from lcstool.models.embedding import folding_layer, takes_part
 from lcstool.models.geometry import ConvGeometry
 from lcstool.models.local import LocallyConnected2d, UnitBatchNorm2d
 from lcstool.models.phi import csr_matrix, dense_matrix, filters_of
-from lcstool.models.spec import Embedding
+from lcstool.models.spec import Embedding, ModelSpec
 from lcstool.models.support import convolution_support
-from lcstool.models.trace import Trace
+from lcstool.models.trace import Trace, trace
 
 AnyTensor = Tensor | StreamedTensor | CsrTensor
 
@@ -76,6 +80,35 @@ def embedded_tensors(
                 bias.flatten() if connectivity == "fc" else bias.view(geometry.out_shape)
             )
     return tensors
+
+
+def embedded_like(model: nn.Module, spec: ModelSpec, embedding: Embedding) -> nn.Module:
+    """The network embedded as another one is, in memory.
+
+    Args:
+        model: With its weights, on the CPU; convolutional, or embedded in fewer layers or only locally.
+        spec: It rebuilds the model.
+        embedding: Of the other network.
+
+    Raises:
+        BadInputError: naming a layer that cannot be embedded so.
+    """
+    found = trace(empty_model(spec), spec.in_shape)
+    kinds = convolution_layers(model, found)
+    wanted = tuple((name, to) for name, to in embedding.layers if kinds.get(name) not in (None, to))
+    missing = [name for name, _ in embedding.layers if name not in found.layers]
+    if missing:
+        raise BadInputError(f"there is no layer {missing[0]!r} to embed; there are {', '.join(found.layers)}")
+    tensors = embedded_tensors(model, found, replace(embedding, layers=wanted), "dense", embedding)
+    embedded = empty_model(replace(spec, embedding=embedding))
+    plain = {
+        name: torch.cat([block.clone() for block in tensor.blocks()]).view(tensor.shape)
+        if isinstance(tensor, StreamedTensor)
+        else tensor
+        for name, tensor in tensors.items()
+    }
+    embedded.load_state_dict(plain, assign=True)
+    return embedded
 
 
 def _local_weight(filters_OLK: Tensor, geometry: ConvGeometry) -> Tensor:

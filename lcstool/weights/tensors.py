@@ -12,7 +12,7 @@ from lcstool.checkpoint import Checkpoint
 from lcstool.errors import BadInputError
 from lcstool.models.geometry import ConvGeometry
 
-_BLOCK_BYTES = 1 << 20  # of one block of rows: several passes over it stay within the cache
+_BLOCK_BYTES = 1 << 22  # of one block of rows: several passes over it stay within the cache
 
 
 @dataclass(frozen=True)
