@@ -21,7 +21,7 @@ MODULES = {
 FLOORS = (
     {"errors"},
     {"checkpoint"},
-    {"models", "data", "optim", "runtime", "evaluation", "weights", "locality", "energy", "options"},
+    {"models", "data", "optim", "runtime", "evaluation", "weights", "locality", "energy", "paths", "options"},
     {"stages"},
     {"plots"},
     {"cli"},
