@@ -49,6 +49,6 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-from lcstool.cli import embed, energy, info, prune_stats, sharpness, train  # noqa: E402  (each registers its command on `app`)
+from lcstool.cli import embed, energy, info, interpolate, prune_stats, sharpness, train  # noqa: E402  (each registers its command on `app`)
 
-__all__ = ["app", "embed", "energy", "info", "main", "prune_stats", "sharpness", "train"]
+__all__ = ["app", "embed", "energy", "info", "interpolate", "main", "prune_stats", "sharpness", "train"]

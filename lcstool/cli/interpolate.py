@@ -1,0 +1,118 @@
+"""`lcstool interpolate`: paths between checkpoints, in weight space and in output space."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lcstool.cli import app
+from lcstool.cli.console import new_table, percent, plain, print_json, show_files, stderr, stdout
+from lcstool.cli.options import AsJson, configured
+from lcstool.cli.streams import prepared_folder, stem_of
+from lcstool.errors import UsageError
+from lcstool.stages.interpolate.config import InterpolateConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lcstool.stages.interpolate.result import InterpolateResult
+
+EPILOG = (
+    "Example:  lcstool interpolate cnn.safetensors efcn.safetensors --method all --plots figures      "
+    "lcstool interpolate a.safetensors b.safetensors --method string --export best -o best.safetensors"
+)
+
+
+@app.command(epilog=EPILOG)
+@configured(InterpolateConfig)
+def interpolate(
+    config: InterpolateConfig,
+    out: Annotated[
+        str | None,
+        typer.Option("-o", "--out", help="The path, or with --export one point as a model; '-' for stdout.",
+                     rich_help_panel="Output", show_default=False),
+    ] = None,
+    export: Annotated[
+        str | None,
+        typer.Option("--export", help="Write this point instead: 'best' (by test accuracy), or a position like 0.4.",
+                     rich_help_panel="Output", show_default=False),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the string an interrupted run left.", rich_help_panel="Output")
+    ] = False,
+    plots: Annotated[
+        Path | None,
+        typer.Option("--plots", help="Folder for figures, PNG and PDF; made if it is missing.",
+                     rich_help_panel="Output", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Join networks by a path and measure loss and accuracy along it: barrier, length, best point.
+
+    A convolutional network and its embedding may be joined: the former is embedded first. The best point is chosen by
+    test accuracy, as in the paper; that is a selection on the test set.
+    """
+    from lcstool.checkpoint import check_writable
+    from lcstool.stages.interpolate.stage import interpolate as run_stage
+
+    if export is not None and out is None:
+        raise UsageError("--export writes a network; name it with -o")
+    if out == "-" and as_json:
+        raise UsageError("--json and -o - both want standard output", hint="name a file with -o")
+    if out is not None:
+        check_writable(out)
+    if plots is not None:
+        prepared_folder(plots)
+    partial = None
+    if "string" in config.methods():
+        first = "stdin" if config.files[0] == "-" else Path(stem_of(config.files[0])).name
+        partial = Path(f"{stem_of(out) if out not in (None, '-') else first}.string.partial.safetensors")
+        check_writable(partial)
+
+    def on_epoch(epoch: int, barrier: float, loss: float) -> None:
+        stderr().print(
+            f"string, epoch {epoch}/{config.epochs}: barrier {barrier:.4f}, largest loss {loss:.4f}"
+        )
+
+    result = run_stage(config, out, export, partial, resume, on_epoch)
+    if plots is not None:
+        from lcstool.plots.paths import draw
+
+        show_files(draw(result, plots))
+    if as_json:
+        print_json(result.to_json())
+        return
+    _show(result, stderr() if out == "-" else stdout())
+
+
+def _show(result: "InterpolateResult", out: "Console") -> None:
+    for name, (before, after) in zip(result.names[1:], result.distances, strict=False):
+        out.print(f"{plain(name)} aligned: distance {before:.4g} -> {after:.4g}")
+    for path in result.paths:
+        table = new_table(f"{path.method} path", "position", "train loss", "train", "test loss", "test")
+        for index, alpha in enumerate(path.alphas):
+            train, test = path.train[index], path.test[index]
+            mark = " *" if index == path.best else ""
+            table.add_row(
+                f"{alpha:.3g}{mark}", f"{train.loss:.4f}", percent(train.accuracy), f"{test.loss:.4f}",
+                percent(test.accuracy),
+            )  # fmt: skip
+        out.print(table)
+    if result.paths:
+        table = new_table(
+            "Paths (* the best point)", "path", "train barrier", "test barrier", "length / straight", "best position",
+            "best test", "above the better end",
+        )  # fmt: skip
+        for path in result.paths:
+            best = path.test[path.best].accuracy
+            above = best - max(path.test[0].accuracy, path.test[-1].accuracy)
+            length = (
+                "-" if path.length is None else f"{path.length / path.straight:.3f}" if path.straight else "-"
+            )
+            table.add_row(
+                path.method, f"{path.barrier:.4f}", f"{path.test_barrier:.4f}", length,
+                f"{path.alphas[path.best]:.3g}", percent(best), percent(above),
+            )  # fmt: skip
+        out.print(table)
+    if result.exported is not None:
+        out.print(f"written: the point at {result.exported:.4g}")

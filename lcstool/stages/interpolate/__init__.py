@@ -1,0 +1,1 @@
+"""Paths between checkpoints in weight space and in output space: `lcstool interpolate`."""
