@@ -11,10 +11,9 @@ from typing import Any
 import torch
 
 from lcstool.checkpoint import Checkpoint, Header, open_checkpoint, write_checkpoint
-from lcstool.data import load_dataset
 from lcstool.data.augment import build_augmentation
-from lcstool.data.preprocess import Preprocess
-from lcstool.errors import BadInputError, UsageError
+from lcstool.errors import UsageError
+from lcstool.images import input_map, load_images
 from lcstool.options import LOSSES
 from lcstool.paths import Blend, Points, StringOptions, barrier, positions, train_string_epoch
 from lcstool.runtime import memory_errors, resolve_device, stream, versions
@@ -78,22 +77,11 @@ def interpolate(
 
 def _bench(config: InterpolateConfig, ends: Ends) -> Bench:
     device = resolve_device(config.device)
-    dataset = load_dataset(
-        config.dataset, ends.spec.image, Path(config.data_dir) if config.data_dir else None
-    )
-    if dataset.in_shape != ends.spec.in_shape or dataset.num_classes != ends.spec.classes:
-        raise BadInputError(
-            f"{ends.names[0]} takes {list(ends.spec.in_shape)} images in {ends.spec.classes} classes, "
-            f"{dataset.name} has {list(dataset.in_shape)} in {dataset.num_classes}"
-        )
+    dataset = load_images(config.dataset, config.data_dir, ends.spec, ends.names[0])
     if config.train_size is not None:
         dataset = dataset.with_train_size(config.train_size, stream(config.seed, "subset"))
-    if ends.header.input is None:
-        raise BadInputError(f"{ends.names[0]} does not say how its input is normalised")
     dtype = next(ends.models[0].parameters()).dtype
-    prepare = Preprocess.from_json(ends.header.input, ends.spec.channels, ends.names[0]).on(
-        device, ends.spec.image, dtype
-    )
+    prepare = input_map(ends.header.input, ends.spec, ends.names[0], device, dtype)
     trained = [e.get("config", {}).get("loss") for e in ends.header.history if e["stage"] == "train"]
     loss = config.loss or (trained[-1] if trained and trained[-1] in LOSSES else "cross-entropy")
     on_device = replace(dataset, train=dataset.train.to(device), test=dataset.test.to(device))

@@ -2,16 +2,15 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from lcstool.checkpoint import Checkpoint, Header
-from lcstool.data import load_dataset
 from lcstool.data.preprocess import Preprocess
 from lcstool.errors import BadInputError
 from lcstool.evaluation import evaluate
+from lcstool.images import load_images
 from lcstool.models import ModelSpec, load_model
 from lcstool.models.build import WEIGHT_LAYERS
 from lcstool.models.local import FullyConnected2d, LocallyConnected2d
@@ -46,13 +45,7 @@ class Network:
     def accuracy(self, config: PruneStatsConfig) -> dict[str, float]:
         """Test accuracy, whole and with either part of the weights masked (dA19, Fig. 7)."""
         spec = self.spec
-        folder = Path(config.data_dir) if config.data_dir else None
-        dataset = load_dataset(config.dataset or "", spec.image, folder)
-        if dataset.in_shape != spec.in_shape or dataset.num_classes != spec.classes:
-            raise BadInputError(
-                f"{self.where} takes {list(spec.in_shape)} images in {spec.classes} classes, "
-                f"{dataset.name} has {list(dataset.in_shape)} in {dataset.num_classes}"
-            )
+        dataset = load_images(config.dataset or "", config.data_dir, spec, self.where)
         if self.preprocess is None:
             raise BadInputError(f"{self.where} does not say how its input is normalised")
         device = resolve_device(config.device)

@@ -3,15 +3,13 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from lcstool.checkpoint import Header
-from lcstool.data import load_dataset
-from lcstool.data.preprocess import Preprocess
-from lcstool.errors import BadInputError, CheckFailedError
+from lcstool.errors import CheckFailedError
+from lcstool.images import input_map, load_images
 from lcstool.models import ModelSpec
 from lcstool.runtime import stream
 from lcstool.stages.prune_stats.config import PruneStatsConfig
@@ -76,16 +74,6 @@ def _inputs(
     if config.dataset is None:
         generator = stream(config.seed, "verify")
         return "random", torch.randn(_RANDOM_IMAGES, *spec.in_shape, generator=generator), Tensor.double
-    dataset = load_dataset(config.dataset, spec.image, Path(config.data_dir) if config.data_dir else None)
-    if dataset.in_shape != spec.in_shape:
-        raise BadInputError(
-            f"the network takes {list(spec.in_shape)}, {dataset.name} has {list(dataset.in_shape)}"
-        )
-    if header.input is None:
-        raise BadInputError(
-            "the file does not say how its input is normalised, so it cannot see the data set"
-        )
-    prepare = Preprocess.from_json(header.input, spec.channels, "the header").on(
-        torch.device("cpu"), spec.image, torch.float64
-    )
+    dataset = load_images(config.dataset, config.data_dir, spec, "the network")
+    prepare = input_map(header.input, spec, "the network's file", torch.device("cpu"), torch.float64)
     return "test", dataset.test.images, prepare

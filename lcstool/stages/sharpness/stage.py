@@ -5,7 +5,6 @@ Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), section 4.2 and Fig. 3.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,11 +12,10 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
 
 from lcstool.checkpoint import open_checkpoint
-from lcstool.data import load_dataset
 from lcstool.data.dataset import Split
-from lcstool.data.preprocess import Preprocess
-from lcstool.errors import BadInputError, CheckFailedError
+from lcstool.errors import CheckFailedError
 from lcstool.evaluation import compute_loss
+from lcstool.images import input_map, load_images
 from lcstool.models import ModelSpec, load_model
 from lcstool.models.subspace import Subspace
 from lcstool.options import LOSSES
@@ -195,19 +193,10 @@ def sharpness(config: SharpnessConfig) -> SharpnessResult:
         dtype = torch.float64 if next(model.parameters()).dtype == torch.float64 else torch.float32
         model.to(device, dtype)
         spec = ModelSpec.from_json(header.model or {}, checkpoint.where)
-        dataset = load_dataset(config.dataset, spec.image, Path(config.data_dir) if config.data_dir else None)
-        if dataset.in_shape != spec.in_shape or dataset.num_classes != spec.classes:
-            raise BadInputError(
-                f"{checkpoint.where} takes {list(spec.in_shape)} images in {spec.classes} classes, "
-                f"{dataset.name} has {list(dataset.in_shape)} in {dataset.num_classes}"
-            )
+        dataset = load_images(config.dataset, config.data_dir, spec, checkpoint.where)
         if config.train_size is not None:
             dataset = dataset.with_train_size(config.train_size, stream(config.seed, "subset"))
-        if header.input is None:
-            raise BadInputError(f"{checkpoint.where} does not say how its input is normalised")
-        prepare = Preprocess.from_json(header.input, spec.channels, checkpoint.where).on(
-            device, spec.image, dtype
-        )
+        prepare = input_map(header.input, spec, checkpoint.where, device, dtype)
         project = None
         if config.subspace != "all":
             subspace = Subspace(model)
