@@ -7,8 +7,8 @@ import typer
 
 from lcstool import __version__
 from lcstool.cli.console import show_error
-from lcstool.cli.streams import install_signal_handlers
-from lcstool.errors import LcsError
+from lcstool.cli.streams import FULL, close_stdout, install_signal_handlers
+from lcstool.errors import LcsError, OutputError
 
 app = typer.Typer(
     name="lcstool",
@@ -43,12 +43,32 @@ def main() -> None:
     """Run the command line; every expected failure becomes one line on stderr and its exit code."""
     install_signal_handlers()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except LcsError as error:
         show_error(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        close_stdout()
+        show_error(OutputError(f"the output cannot be written: {error.strerror}"))
+        sys.exit(OutputError.exit_code)
 
 
-from lcstool.cli import embed, energy, info, interpolate, prune_stats, sharpness, train  # noqa: E402  (each registers its command on `app`)
+from lcstool.cli import embed, energy, info, interpolate, linear, prune_stats, sharpness, train  # noqa: E402  (each registers its command on `app`)
 
-__all__ = ["app", "embed", "energy", "info", "interpolate", "main", "prune_stats", "sharpness", "train"]
+__all__ = [
+    "app",
+    "embed",
+    "energy",
+    "info",
+    "interpolate",
+    "linear",
+    "main",
+    "prune_stats",
+    "sharpness",
+    "train",
+]
