@@ -4,20 +4,27 @@ Everything the library raises on purpose is an LcsError; anything else that esca
 """
 
 
+def _one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 class LcsError(Exception):
     """A mistake or a failure that a user can act on.
 
     Args:
-        message: What was wrong and where (file, tensor), expected against found; one line.
-        hint: What to do about it; one line.
+        message: What was wrong and where (file, tensor), expected against found.
+        hint: What to do about it.
+
+    Attributes:
+        message, hint: One line each: names from a stranger's file may hold line breaks, which become spaces.
     """
 
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = _one_line(message)
+        self.hint = None if hint is None else _one_line(hint)
 
 
 class UsageError(LcsError):

@@ -66,10 +66,18 @@ def run_cli(
     """Run `lcstool ARGS` as a process in the test's own folder.
 
     It is forked from a process that knows torch already, since a start takes two seconds; `fresh=True` starts
-    `python -m lcstool` from nothing.
+    `python -m lcstool` from nothing. `kill_after` sends SIGKILL after so many seconds; `file_bytes` is a disk that is
+    full when a file has grown to that size.
     """
 
-    def run(*args: object, stdin: bytes = b"", fresh: bool = False, **env: str) -> Finished:
+    def run(
+        *args: object,
+        stdin: bytes = b"",
+        fresh: bool = False,
+        kill_after: float | None = None,
+        file_bytes: int | None = None,
+        **env: str,
+    ) -> Finished:
         argv = [str(arg) for arg in args]
         if fresh:
             command = [sys.executable, "-m", "lcstool", *argv]
@@ -88,7 +96,14 @@ def run_cli(
         Path(names["stdin"]).write_bytes(stdin)
         assert fork_server.stdin is not None
         assert fork_server.stdout is not None
-        fork_server.stdin.write(json.dumps({"argv": argv, "cwd": str(tmp_path), "env": env} | names) + "\n")
+        request = {
+            "argv": argv,
+            "cwd": str(tmp_path),
+            "env": env,
+            "kill_after": kill_after,
+            "file_bytes": file_bytes,
+        }
+        fork_server.stdin.write(json.dumps(request | names) + "\n")
         fork_server.stdin.flush()
         code = json.loads(fork_server.stdout.readline())
         return Finished(code, Path(names["stdout"]).read_bytes(), Path(names["stderr"]).read_text())
@@ -111,6 +126,23 @@ def started_cli(tmp_path: Path) -> Callable[..., Any]:
                     process.kill()
 
     return start
+
+
+@pytest.fixture
+def told() -> Callable[[str], tuple[list[str], list[str]]]:
+    """The `error:` and `hint:` lines of what a command said; anything else, a traceback above all, fails."""
+
+    def split(stderr: str) -> tuple[list[str], list[str]]:
+        assert "Traceback" not in stderr, stderr.splitlines()[-1]
+        lines = stderr.splitlines()
+        errors = [line for line in lines if line.startswith("error: ")]
+        hints = [line for line in lines if line.startswith("hint: ")]
+        assert len(errors) == 1, stderr
+        assert len(hints) <= 1, stderr
+        assert len(errors) + len(hints) == len(lines), stderr
+        return errors, hints
+
+    return split
 
 
 def image_arrays(

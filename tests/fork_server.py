@@ -6,8 +6,10 @@ This process computes nothing, so that it has a single thread and may fork.
 
 import json
 import os
+import resource
 import signal
 import sys
+import time
 import traceback
 from importlib import import_module
 from typing import Any
@@ -22,6 +24,8 @@ def become(request: dict[str, Any]) -> None:
     try:
         os.chdir(request["cwd"])
         os.environ.update(request["env"])
+        if request.get("file_bytes") is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_bytes"],) * 2)
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             os.dup2(os.open(request[name], flags), number)
@@ -45,10 +49,24 @@ def serve() -> None:
         import_module(name)
     while line := sys.stdin.readline():
         child = os.fork()
+        request = json.loads(line)
         if not child:
-            become(json.loads(line))
-        _, status = os.waitpid(child, 0)
-        print(json.dumps(os.waitstatus_to_exitcode(status)), flush=True)
+            become(request)
+        print(json.dumps(wait(child, request.get("kill_after"))), flush=True)
+
+
+def wait(child: int, kill_after: float | None) -> int:
+    """The child's exit code, -9 if it had to be killed since it still ran after so many seconds."""
+    if kill_after is not None:
+        end = time.monotonic() + kill_after
+        while time.monotonic() < end:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.001)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 if __name__ == "__main__":

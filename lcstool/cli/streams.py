@@ -1,6 +1,9 @@
 """Signals and output names: how a command ends when it is interrupted, and what its files are called."""
 
+import errno
+import os
 import signal
+import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +12,7 @@ from pathlib import Path
 from lcstool.errors import InterruptedRunError, OutputError
 
 SUFFIX = ".safetensors"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a stream that takes no more says
 
 
 def install_signal_handlers() -> None:
@@ -21,6 +25,11 @@ def install_signal_handlers() -> None:
 
 def _interrupt(_number: int, _frame: types.FrameType | None) -> None:
     raise InterruptedRunError("interrupted")
+
+
+def close_stdout() -> None:
+    """Let what is still buffered for standard output go nowhere, so that it fails no second time."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,20 +25,3 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_flags: tuple[str, ...
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
     subprocess.run(command, check=True, capture_output=True, env=environment, cwd=path.parent, timeout=120)
     return path
-
-
-@pytest.fixture
-def told() -> Callable[[str], tuple[list[str], list[str]]]:
-    """The `error:` and `hint:` lines of what a command said; anything else, a traceback above all, fails."""
-
-    def split(stderr: str) -> tuple[list[str], list[str]]:
-        assert "Traceback" not in stderr, stderr.splitlines()[-1]
-        lines = stderr.splitlines()
-        errors = [line for line in lines if line.startswith("error: ")]
-        hints = [line for line in lines if line.startswith("hint: ")]
-        assert len(errors) == 1, stderr
-        assert len(hints) <= 1, stderr
-        assert len(errors) + len(hints) == len(lines), stderr
-        return errors, hints
-
-    return split
