@@ -94,6 +94,8 @@ def run_cli(
         streams = tmp_path_factory.mktemp("streams")
         names = {name: str(streams / name) for name in ("stdin", "stdout", "stderr")}
         Path(names["stdin"]).write_bytes(stdin)
+        for name in ("stdout", "stderr"):  # a child killed at once never opens its own
+            Path(names[name]).touch()
         assert fork_server.stdin is not None
         assert fork_server.stdout is not None
         request = {

@@ -1,6 +1,6 @@
 """Killed at any moment: every file under an asked-for name is whole, and the run goes on to the same bytes.
 
-A few kills a command here; sixty in the long run (`pytest -m long tests/faults`).
+Five kills a command here; sixty in the long run (`pytest -m long tests/faults`).
 """
 
 import random
@@ -68,7 +68,9 @@ def test_killed_at_random_moments(
     }
     assert "out.safetensors" in whole
     draw, num_killed = random.Random(name), 0
-    for number in range(num_kills):
+    for number in range(10 * num_kills):
+        if num_killed >= num_kills:
+            break
         for path in set(tmp_path.iterdir()) - before:
             path.unlink()
         attempts = 0
@@ -85,7 +87,7 @@ def test_killed_at_random_moments(
         for file, content in whole.items():
             assert (tmp_path / file).read_bytes() == content, f"{file} after kill {number} of {name}"
     print(f"{name}: {num_killed} kills survived")
-    assert num_killed >= num_kills / 3
+    assert num_killed >= num_kills
 
 
 def check_files(folder: Path, before: set[Path], whole: dict[str, bytes], where: str) -> None:

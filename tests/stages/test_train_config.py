@@ -7,8 +7,9 @@ import pytest
 
 from lcstool.data.augment import AUGMENTATIONS
 from lcstool.errors import UsageError
-from lcstool.stages.train.config import AUGMENTATION_NAMES, TrainConfig, config_fields, switch_times
+from lcstool.stages.train.config import AUGMENTATION_NAMES, TrainConfig, config_fields
 from lcstool.stages.train.loop import learning_rate
+from lcstool.stages.train.switch_times import switch_times
 
 
 def test_the_switch_times_of_the_paper() -> None:
@@ -95,6 +96,15 @@ WRONG: dict[str, list[Any]] = {
     "lambda_fc": [-1e-9, *NOT_FINITE],
     "beta": [-1e-9, *NOT_FINITE],
     "refit": [True],
+    "kernels": ["2,2"],
+    "strides": ["1,1"],
+    "target": ["1,0,1"],
+    "regression": ["x.npz"],
+    "noise": [0.1],
+    "runs": [2],
+    "init_scale": [0.5],
+    "method": ["flow", "newton"],
+    "steps": [10],
     "precision": ["fp8"],
     "snapshots": ["x", "", "1,", "17", "-1", "log:x", "log:0", "log:-3", "0,17"],
     "seed": [-1, 2**32],
@@ -137,10 +147,30 @@ def test_fields_that_do_not_go_together(fields: dict[str, Any], said: str) -> No
         TrainConfig(**fields)
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "needs the layers' kernel sizes"),
+        ({"kernels": "2,x", "target": "1,0,1"}, "kernels '2,x'"),
+        ({"kernels": "2,2", "strides": "1", "target": "1,0,1"}, "2 kernel sizes, but 1 strides"),
+        ({"kernels": "2,2"}, "give one of --target and --regression"),
+        ({"kernels": "2,2", "target": "1,nan,1"}, "target '1,nan,1'"),
+        ({"kernels": "2,2", "target": "1,0,1", "runs": 0}, "runs must be >= 1"),
+        ({"kernels": "2,2", "target": "1,0,1", "init_scale": 0.0}, "init_scale must be finite and > 0"),
+        ({"kernels": "2,2", "target": "1,0,1", "noise": -1.0}, "noise must be finite and >= 0"),
+    ],
+)
+def test_linear_convolutional_networks(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        TrainConfig(arch="lcn", **fields)
+
+
 def test_every_field_has_help_and_a_panel() -> None:
     for entry in config_fields():
         assert entry.metadata["help"].endswith("."), entry.name
-        assert entry.metadata["panel"] in ("Model", "Data", "Optimization", "Run")
+        assert entry.metadata["panel"].split(" (")[0] in (
+            "Model", "Data", "Optimization", "Run", "Linear convolutional network",
+        )  # fmt: skip
     assert tuple(AUGMENTATIONS) == AUGMENTATION_NAMES
 
 
