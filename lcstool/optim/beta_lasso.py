@@ -6,24 +6,14 @@ Departs: the paper's text says "soft" thresholding; its algorithm, followed here
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, overload
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
-
-@dataclass(frozen=True)
-class SupportChange:
-    """How a step moved the set of non-zero weights, each a 0-dim int64 tensor on the weights' device.
-
-    Attributes:
-        killed: Weights that became zero.
-        regrown: Weights that were zero and are not.
-    """
-
-    killed: Tensor
-    regrown: Tensor
+from lcstool.optim.compiled import CompiledStep, compiled_step, pays
+from lcstool.optim.step import SupportChange, counting_step, step_tensor
 
 
 class BetaLasso(torch.optim.Optimizer):
@@ -38,12 +28,19 @@ class BetaLasso(torch.optim.Optimizer):
     `lambda_` 0 take plain gradient steps: put biases and batch norm's parameters there, since the threshold
     would kill them for good.
 
+    The step is either the plain reference or one compiled pass over memory that equals it bit for bit, so the choice
+    changes no number, only the time; `kernel` says which it is, `kernel_warning` why compiling failed, if it did.
+
     Args:
         params: Parameters or groups; each group may set `lr`, `lambda_` and `beta`.
         lr: Learning rate, >= 0.
         lambda_: L1 strength, >= 0.
         beta: Threshold in units of lambda_, >= 0; 0 makes no zeros.
         track_support: Count killed and regrown weights at every step, into `last_change`.
+        compiled: Whether to compile the step; None compiles where the run is long enough to pay for it, a rule of
+            weights times steps (`lcstool.optim.compiled.BREAK_EVEN`).
+        planned_steps: The length of the run, for that rule. None takes a run to be as long again as it has been
+            so far: then it never loses more than half of what compiling at once would have saved.
 
     Raises:
         ValueError: for a negative or non-finite hyperparameter.
@@ -68,12 +65,23 @@ class BetaLasso(torch.optim.Optimizer):
         lambda_: float = 0.0,
         beta: float = 50.0,
         track_support: bool = False,
+        compiled: bool | None = None,
+        planned_steps: int | None = None,
     ) -> None:
+        self._handles: dict[Tensor, RemovableHandle] | None = (
+            None  # of the hooks; a dict while they are wanted
+        )
         defaults = {"lr": lr, "lambda_": lambda_, "beta": beta}
         super().__init__(params, defaults)
         self.track_support = track_support
         self.last_change: SupportChange | None = None
-        self._support: dict[Tensor, Tensor] = {}  # derived from the weights, so not part of the state dict
+        self.compiled = compiled
+        self.planned_steps = planned_steps
+        self.kernel_warning: str | None = None
+        self._counts: list[Tensor] = []  # (killed, regrown, nonzeros) of each tensor since the last step
+        self._num_steps = 0
+        self._one_pass: CompiledStep | None = None
+        self._is_chosen = False
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; ValueError for a negative or non-finite hyperparameter."""
@@ -82,6 +90,29 @@ class BetaLasso(torch.optim.Optimizer):
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be finite and >= 0, got {value}")
         super().add_param_group(param_group)
+        self._add_hooks()
+
+    @property
+    def kernel(self) -> str:
+        """What steps the weights: `compiled` or `eager`."""
+        self._choose()
+        return "eager" if self._one_pass is None else "compiled"
+
+    def step_in_backward(self, on: bool = True) -> None:
+        """Step each parameter within `backward()`, as soon as its gradient is whole, and drop that gradient.
+
+        The gradients then never exist all at once. `step()` is still called after each `backward()`: it closes
+        the step and fills `last_change`. The numbers are those of the ordinary step. Not for anything that looks
+        at gradients between `backward()` and `step()` (a loss scaler, clipping, tied gradients), nor for summing
+        the gradients of several `backward()` calls.
+        """
+        if on and self._handles is None:
+            self._handles = {}
+            self._add_hooks()
+        elif not on and self._handles is not None:
+            for handle in self._handles.values():
+                handle.remove()
+            self._handles = None
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -96,50 +127,60 @@ class BetaLasso(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        changes = []
         for group in self.param_groups:
             for theta in group["params"]:
-                if theta.grad is None:
-                    continue
-                if group["lambda_"] == 0:
-                    theta.sub_(theta.grad * group["lr"])
-                    continue
-                if self.track_support and theta not in self._support:
-                    self._support[theta] = theta != 0
-                step_tensor(theta, theta.grad, group["lr"], group["lambda_"], group["beta"])
-                if self.track_support:
-                    changes.append(self._support_change(theta))
-        if changes:
-            self.last_change = SupportChange(
-                torch.stack([change.killed for change in changes]).sum(),
-                torch.stack([change.regrown for change in changes]).sum(),
-            )
+                if theta.grad is not None:
+                    self._update(theta, theta.grad, group)
+        self._num_steps += 1
+        if self._counts:
+            device = self._counts[0].device
+            self.last_change = SupportChange(*torch.stack([c.to(device) for c in self._counts]).sum(dim=0))
+            self._counts = []
         return loss
 
-    def _support_change(self, theta: Tensor) -> SupportChange:
-        before, after = self._support[theta], theta != 0
-        self._support[theta] = after
-        changed = before ^ after
-        return SupportChange((changed & before).sum(), (changed & after).sum())
+    def _update(self, theta: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        if group["lambda_"] == 0:
+            theta.sub_(gradient * group["lr"])
+            return
+        self._choose()
+        values = (group["lr"], group["lambda_"], group["beta"])
+        if self._one_pass is not None and self._one_pass.takes(theta, gradient):
+            counts = self._one_pass(theta, gradient, *values)  # counts cost nothing there
+        elif self.track_support:
+            counts = counting_step(theta, gradient, *values)
+        else:
+            step_tensor(theta, gradient, *values)
+        if self.track_support:
+            self._counts.append(counts)
 
+    def _choose(self) -> None:
+        """Compile the step if that is asked for or pays; decided once, as soon as it can be."""
+        if self._is_chosen:
+            return
+        weights = [theta for group in self.param_groups if group["lambda_"] for theta in group["params"]]
+        device_type = weights[0].device.type if weights else "cpu"
+        num_steps = self._num_steps if self.planned_steps is None else self.planned_steps
+        num_weights = sum(theta.numel() for theta in weights)
+        wanted = pays(num_weights, num_steps, device_type) if self.compiled is None else self.compiled
+        if wanted:
+            self._one_pass, self.kernel_warning = compiled_step(device_type)
+        self._is_chosen = wanted or self.compiled is not None or self.planned_steps is not None
 
-def step_tensor(theta: Tensor, gradient: Tensor, lr: float, lambda_: float, beta: float) -> None:
-    """One step of Algorithm 1 on one tensor, in place.
+    def _add_hooks(self) -> None:
+        if self._handles is None:
+            return
+        for index, group in enumerate(self.param_groups):
+            for theta in group["params"]:
+                if theta.requires_grad and theta not in self._handles:
+                    self._handles[theta] = theta.register_post_accumulate_grad_hook(self._hook(index))
 
-    Each operation rounds once, in the order the formula has them: no fused multiply-add, so that the result
-    is the formula's bit for bit. hardshrink keeps |theta| > t where the algorithm keeps |theta| >= t, hence
-    the threshold just below.
+    def _hook(self, index: int) -> Callable[[Tensor], None]:
+        @torch.no_grad()
+        def on_gradient(theta: Tensor) -> None:
+            assert theta.grad is not None
+            self._update(
+                theta, theta.grad, self.param_groups[index]
+            )  # by index: load_state_dict makes new groups
+            theta.grad = None
 
-    Args:
-        theta: Weights, any shape.
-        gradient: Of the same shape.
-        lr: eta.
-        lambda_: lambda, > 0.
-        beta: The threshold is beta * lambda_.
-    """
-    direction = torch.sign(theta).mul_(lambda_).add_(gradient).mul_(lr)
-    theta.sub_(direction)
-    threshold = torch.tensor(beta * lambda_, dtype=theta.dtype)
-    if threshold > 0:
-        below = torch.nextafter(threshold, torch.zeros((), dtype=theta.dtype)).item()
-        torch.hardshrink(theta, below, out=theta)
+        return on_gradient

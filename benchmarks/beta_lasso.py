@@ -1,0 +1,238 @@
+"""Time of the beta-LASSO step: the masked-index way, the plain reference, and one compiled pass.
+
+    python benchmarks/beta_lasso.py [--sizes 1e6,10e6,25e6] [--rounds 15] [--threads 1] [--device cpu] [--json FILE]
+
+All ways are interleaved in one process with their ceiling, a copy of as many weights; take the least times, the others
+show how busy the machine was. After the last round the weights of all ways must be equal bit for bit, and so must the
+counts, or the benchmark fails. A copy also fetches the lines it overwrites, which an update in place has read anyway,
+so an update can be faster than its floor. Three tables:
+
+- the update alone. `masked index` adds, takes signs, scales, adds, compares twice, combines and fills; it counts
+  nothing, `one pass` counts killed, regrown and non-zero weights as well;
+- the weight gradient of a square layer of as many weights, batch 512, with the update, beside that product alone;
+- a whole S-FC step, beside forward and backward alone; `in backward` steps each weight as its gradient appears.
+"""
+
+import argparse
+import functools
+import math
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from measure import Timing, add_json_option, interleave, write_json
+from torch import Tensor, nn
+
+from lcstool.models import ModelSpec, build_model
+from lcstool.models.build import weight_layers
+from lcstool.models.sizing import sized_by_fc_params
+from lcstool.optim import BetaLasso
+from lcstool.optim.compiled import compiled_step, same_bits
+from lcstool.optim.step import counting_step, step_tensor
+
+LR, LAMBDA, BETA = 0.1, 7e-4, 3.0
+FLOOR_BYTES = 12  # read a weight and its gradient, write the weight
+# By counting what each operation reads and writes, float32; the gradient's own write is the backward pass's.
+UPDATE_BYTES = {"masked index": 66, "eager": 56, "eager, counting": 72, "one pass": 12}
+Step = Callable[[Tensor, Tensor, float, float, float], Any]
+
+
+def masked_index(theta: Tensor, gradient: Tensor, lr: float, lambda_: float, beta: float) -> None:
+    """The same arithmetic as a script writes it, a new tensor for each operation."""
+    direction = gradient + torch.sign(theta) * lambda_
+    theta.add_(direction * -lr)
+    theta[(theta < beta * lambda_) & (theta > -beta * lambda_)] = 0
+
+
+def steps(device: torch.device) -> dict[str, Step]:
+    begin = time.perf_counter()
+    one_pass, why = compiled_step(device.type)
+    if one_pass is None:
+        sys.exit(f"nothing to measure: {why}")
+    print(f"compiled and checked in {time.perf_counter() - begin:.2f} s")
+    return {
+        "masked index": masked_index,
+        "eager": step_tensor,
+        "eager, counting": counting_step,
+        "one pass": one_pass,
+    }
+
+
+def must_agree(what: str, tensors: dict[str, Tensor]) -> None:
+    first = next(iter(tensors.values()))
+    for way, tensor in tensors.items():
+        if not same_bits(
+            first.detach() + 0.0, tensor.detach() + 0.0
+        ):  # -0 counts as 0: the masked way may leave it
+            sys.exit(f"{what}, {way}: the weights differ by {(first - tensor).abs().max().item():g}")
+
+
+def time_update(size: int, ways: dict[str, Step], rounds: int, device: torch.device) -> dict[str, Timing]:
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(size, generator=generator).mul_(0.01).to(device)
+    gradient = torch.randn(size, generator=generator).mul_(0.01).to(device)
+    weights = {way: start.clone() for way in ways}
+    other = torch.empty_like(start)
+    runs: dict[str, Callable[[], Any]] = {
+        way: functools.partial(step, weights[way], gradient, LR, LAMBDA, BETA) for way, step in ways.items()
+    }
+    found = interleave(runs | {"copy": lambda: other.copy_(start)}, rounds, device)
+    must_agree(f"update of {size}", weights)
+    counts = [ways[way](weights[way], gradient, LR, LAMBDA, BETA) for way in ("eager, counting", "one pass")]
+    if not counts[0].equal(counts[1]):
+        sys.exit(f"update of {size}: counts {counts[0].tolist()} and {counts[1].tolist()}")
+    return found
+
+
+def time_gradient(
+    size: int, batch: int, ways: dict[str, Step], rounds: int, device: torch.device
+) -> dict[str, Timing]:
+    side = math.isqrt(size)
+    generator = torch.Generator().manual_seed(0)
+    inputs, errors = (torch.randn(batch, side, generator=generator).to(device) for _ in range(2))
+    start = torch.randn(side, side, generator=generator).mul_(0.01).to(device)
+    errors /= 100 * batch
+    weights = {way: start.clone() for way in ways}
+    weights["one pass, gradient reused"] = start.clone()
+    buffer = torch.empty_like(start)
+
+    def run(way: str) -> None:
+        ways[way](weights[way], errors.T @ inputs, LR, LAMBDA, BETA)
+
+    def reused() -> None:
+        torch.mm(errors.T, inputs, out=buffer)
+        ways["one pass"](weights["one pass, gradient reused"], buffer, LR, LAMBDA, BETA)
+
+    runs: dict[str, Callable[[], Any]] = {way: functools.partial(run, way) for way in ways}
+    runs |= {
+        "one pass, gradient reused": reused,
+        "product alone": lambda: errors.T @ inputs,
+        "product alone, reused": lambda: torch.mm(errors.T, inputs, out=buffer),
+    }
+    found = interleave(runs, rounds, device)
+    must_agree("weight gradient + update", weights)
+    return found
+
+
+class MaskedIndexOptimizer(torch.optim.Optimizer):
+    """The masked-index step on weights, plain steps on the rest."""
+
+    def __init__(self, groups: list[dict[str, Any]]) -> None:
+        super().__init__(groups, {"lambda_": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for theta in group["params"]:
+                if group["lambda_"]:
+                    masked_index(theta, theta.grad, LR, group["lambda_"], BETA)
+                else:
+                    theta.sub_(theta.grad * LR)
+
+
+def time_network(
+    size: int, batch: int, rounds: int, device: torch.device
+) -> tuple[dict[str, Timing], int, str]:
+    spec = sized_by_fc_params(ModelSpec("s-fc", (32, 32), 3, 10, 32), size)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch, 3, 32, 32, generator=generator).to(device)
+    labels = torch.randint(0, 10, (batch,), generator=generator).to(device)
+    models, runs = {}, {}
+
+    def prepared(way: str, step: bool = True) -> Callable[[], None]:
+        model = build_model(spec, torch.Generator().manual_seed(0)).to(device).train()
+        weights = [layer.weight for layer in weight_layers(model).values()]
+        known = {id(weight) for weight in weights}
+        groups = [
+            {"params": weights, "lambda_": LAMBDA},
+            {"params": [p for p in model.parameters() if id(p) not in known]},
+        ]
+        optimizer: torch.optim.Optimizer = (
+            MaskedIndexOptimizer(groups)
+            if way == "masked index"
+            else BetaLasso(groups, lr=LR, beta=BETA, track_support=True, compiled=not way.startswith("eager"))
+        )
+        if "in backward" in way:
+            optimizer.step_in_backward()  # type: ignore[attr-defined]
+        models[way] = model
+
+        def run() -> None:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(images), labels).backward()
+            if step:
+                optimizer.step()
+
+        return run
+
+    for way in ("masked index", "eager", "one pass", "one pass, in backward"):
+        runs[way] = prepared(way)
+    runs["forward + backward"] = prepared("forward + backward", step=False)
+    found = interleave(runs, rounds, device)
+    del models["forward + backward"]
+    names = dict(models["eager"].named_parameters())
+    for name in names:
+        must_agree(f"S-FC, {name}", {way: model.get_parameter(name) for way, model in models.items()})
+    return found, sum(p.numel() for p in names.values()), f"alpha {spec.alpha}"
+
+
+def show(
+    title: str, found: dict[str, Timing], against: str, ceiling: str, num_weights: int | None = None
+) -> None:
+    print(f"\n{title}\n")
+    extra = " B/weight | of the floor |" if num_weights else ""
+    what = "floor" if num_weights else ceiling
+    rule = "---|---|" if num_weights else ""
+    print(f"| way | wall ms, min / median / max | CPU ms | against {against} | times {what} |{extra}")
+    print(f"|---|---|---|---|---|{rule}")
+    scale = FLOOR_BYTES / 8 if num_weights else 1.0  # a copy moves 8 bytes a weight
+    for way, timing in found.items():
+        floor = found[ceiling].min_s * scale
+        row = f"| {way} | {timing.cells()} | {found[against].min_s / timing.min_s:.2f}x | {timing.min_s / floor:.2f} |"
+        if num_weights:
+            row += (
+                f" {UPDATE_BYTES.get(way, 8)} | {'-' if way == 'copy' else f'{floor / timing.min_s:.0%}'} |"
+            )
+        print(row)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", default="1e6,10e6,25e6", help="weights, of the update alone")
+    parser.add_argument("--layer", type=float, default=10e6, help="weights of the layer and of the S-FC")
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    add_json_option(parser)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    print(f"{device.type}, {options.threads} threads, torch {torch.__version__}, {options.rounds} rounds")
+    ways = steps(device)
+    document: dict[str, Any] = {"threads": options.threads, "device": device.type, "rounds": options.rounds}
+    document["differing_bits"] = 0  # else there is no document
+    for size in (int(float(text)) for text in options.sizes.split(",")):
+        found = time_update(size, ways, options.rounds, device)
+        bandwidth = 8e-9 * size / found["copy"].min_s
+        show(f"update of {size:,} weights; copy {bandwidth:.1f} GB/s, the floor is {FLOOR_BYTES} B/weight of it",
+             found, "masked index", "copy", size)  # fmt: skip
+        document[f"update, {size}"] = {"copy_gb_per_s": bandwidth, "bytes": UPDATE_BYTES, "ways": found}
+    found = time_gradient(int(options.layer), options.batch, ways, options.rounds, device)
+    show(f"weight gradient + update, {options.layer:,.0f} weights, batch {options.batch}",
+         found, "masked index", "product alone")  # fmt: skip
+    document["weight gradient + update"] = found
+    found, num_weights, what = time_network(
+        int(options.layer), options.batch, max(3, options.rounds // 3), device
+    )
+    show(f"S-FC step, {what}, {num_weights:,} weights, batch {options.batch}",
+         found, "masked index", "forward + backward")  # fmt: skip
+    document["S-FC step"] = found
+    write_json(options.json, document)
+
+
+if __name__ == "__main__":
+    main()
