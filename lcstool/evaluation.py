@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lcstool.data.dataset import Split
+from lcstool.distributed import ALONE, Group
 
 # Shape suffixes: B batch, C classes.
 
@@ -50,6 +52,7 @@ def evaluate(
     loss: str = "cross-entropy",
     batch_size: int = 2048,
     autocast: torch.dtype | None = None,
+    group: Group = ALONE,
 ) -> Score:
     """Loss and accuracy in evaluation mode; the model's mode is restored.
 
@@ -60,16 +63,18 @@ def evaluate(
         loss: As in `compute_loss`.
         batch_size: Images a step.
         autocast: Lower precision for the network, or None.
+        group: The ranks among which the batches are dealt out; all get the score of the whole split.
     """
     device = split.images.device
     was_training = model.training
     model.eval()
     total = torch.zeros((), dtype=torch.float64, device=device)
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    for images, labels in zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True):
+    batches = zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True)
+    for images, labels in islice(batches, group.rank, None, group.size):
         with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
             logits = model(prepare(images))
         total += compute_loss(loss, logits, labels).double() * len(labels)
         correct += (logits.argmax(dim=1) == labels).sum()
     model.train(was_training)
-    return Score(total.item() / len(split), correct.item() / len(split))
+    return Score(group.sum(total).item() / len(split), group.sum(correct).item() / len(split))

@@ -1,7 +1,6 @@
 """Fixtures that several folders of tests share: tiny data, tiny runs, and the command as a real process."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from surroundings import environment, outputs_of
 
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainOutputs, TrainResult
+from lcstool.stages.train.interface import TrainResult
 from lcstool.stages.train.stage import train
 
 CLASSES = 4
@@ -31,12 +31,6 @@ class Finished:
     @property
     def lines(self) -> list[str]:
         return self.stderr.splitlines()
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """The caller's environment without anything that changes output, with one thread."""
-    kept = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
-    return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "NO_COLOR": "1"} | extra
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -199,17 +193,6 @@ def tiny_config(tiny_npz: Path) -> Callable[..., TrainConfig]:
         return TrainConfig(**(fields | changes))
 
     return make
-
-
-def outputs_of(out: Path) -> TrainOutputs:
-    """The files beside `out`, named as the command names them."""
-    stem = str(out).removesuffix(".safetensors")
-    return TrainOutputs(
-        str(out),
-        Path(f"{stem}.partial.safetensors"),
-        Path(f"{stem}.metrics.jsonl"),
-        f"{stem}.epoch{{epoch}}.safetensors",
-    )
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ FLOORS = (
         "data",
         "optim",
         "runtime",
+        "distributed",
         "evaluation",
         "weights",
         "locality",

@@ -75,7 +75,10 @@ def configured(config_class: type[Any]) -> Callable[[Callable[..., None]], Calla
 def _options(config_class: type[Any]) -> dict[str, inspect.Parameter]:
     hints = get_type_hints(config_class)
     options = {}
-    for entry in fields(config_class):
+    # A part that a config shares or inherits comes after its own fields.
+    for entry in sorted(
+        fields(config_class), key=lambda entry: entry.name not in config_class.__annotations__
+    ):
         if entry.metadata.get("argument"):
             options[entry.name] = _argument(entry, hints[entry.name])
             continue

@@ -2,20 +2,22 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, percent, print_json, stderr, stdout
 from lcstool.cli.options import AsJson, DryRun, configured
-from lcstool.cli.streams import derived_name, stem_of, stop_on_signal
+from lcstool.cli.ranks import on_ranks, stop_together
+from lcstool.cli.streams import derived_name, stem_of
+from lcstool.cli.train_report import TrainProgress, locality_line, result_table
 from lcstool.errors import UsageError
 from lcstool.stages.train.config import TrainConfig
 
 if TYPE_CHECKING:
+    from lcstool.distributed import Group
     from lcstool.stages.train.interface import TrainOutputs, TrainResult
-    from lcstool.stages.train.setup import Setup
 
 EPILOG = (
     "Example:  lcstool train --arch s-fc --optim beta-lasso -o net.safetensors  &&  lcstool info net.safetensors\n\n"
@@ -53,15 +55,46 @@ def train(
     """
     if as_json and out == "-":
         raise UsageError("--json and -o - both want standard output", hint="give -o a file name")
-    if dry_run:
-        _show_plan(config, as_json)
-        return
-    named = out is not None
-    stem = _stem(config)
-    outputs = _outputs(config, out if out is not None else derived_name(stem), stem, metrics)
+    with on_ranks() as group:
+        if config.arch == "lcn":
+            from lcstool.cli.train_lcn import train_lcn
 
-    from lcstool.checkpoint import check_writable
+            group.refuse("--arch lcn")
+            train_lcn(config, out, as_json, dry_run or resume or metrics is not None, quiet)
+        elif dry_run:
+            _show_plan(config, as_json, group)
+        else:
+            _train(config, out, resume, metrics, as_json, quiet, group)
+
+
+def _train(
+    config: TrainConfig,
+    out: str | None,
+    resume: bool,
+    metrics: Path | None,
+    as_json: bool,
+    quiet: bool,
+    group: "Group",
+) -> None:
     from lcstool.stages.train.stage import train as run_stage
+
+    if config.init == "-":
+        group.refuse("--init -")
+    stem = _stem(config)
+    name = out if out is not None else derived_name(stem, overwrite=not group.leads)
+    outputs = _outputs(config, name, stem, metrics)
+    quiet = quiet or not group.leads
+    if group.leads:
+        _check_outputs(outputs, resume, quiet)
+    progress = TrainProgress(quiet)
+    with stop_together(group) as stop_requested, progress:
+        result = run_stage(config, outputs, resume, progress, stop_requested, group)
+    if group.leads:
+        _show_result(config, result, as_json, quiet, named=out is not None)
+
+
+def _check_outputs(outputs: "TrainOutputs", resume: bool, quiet: bool) -> None:
+    from lcstool.checkpoint import check_writable
 
     check_writable(outputs.out)
     check_writable(outputs.partial)
@@ -73,17 +106,18 @@ def train(
         )
     if resume and not outputs.partial.exists() and not quiet:
         stderr().print(f"[yellow]note:[/] there is no {outputs.partial} to go on from; the run starts afresh")
-    progress = TrainProgress(quiet)
-    with stop_on_signal() as stop_requested, progress:
-        result = run_stage(config, outputs, resume, progress, stop_requested)
+
+
+def _show_result(config: TrainConfig, result: "TrainResult", as_json: bool, quiet: bool, named: bool) -> None:
+    out = result.files[-1]
     if as_json:
         print_json(
-            {"out": result.files[-1], "files": list(result.files), "model": result.header.model,
+            {"out": out, "files": list(result.files), "model": result.header.model,
              "metrics": result.metrics, "epochs": list(result.epochs)}
         )  # fmt: skip
         return
     if not named:
-        sys.stdout.write(f"{outputs.out}\n")
+        sys.stdout.write(f"{out}\n")
     if result.metrics.get("reached_train_accuracy") is False and not quiet:
         stderr().print(
             f"[yellow]note:[/] after {config.epochs} epochs the training accuracy is "
@@ -91,7 +125,7 @@ def train(
             f"{config.until_train_accuracy:g}; --epochs allows more"
         )
     if not quiet:
-        console = stdout() if named and outputs.out != "-" else stderr()
+        console = stdout() if named and out != "-" else stderr()
         console.print(result_table(result))
         if result.metrics.get("locality"):
             console.print(locality_line(result.metrics["locality"]))
@@ -124,41 +158,12 @@ def _outputs(config: TrainConfig, out: str, stem: str, metrics: Path | None) -> 
     )
 
 
-def result_table(result: "TrainResult") -> Any:
-    """The finished run for people: accuracies in the title, a row a layer."""
-    metrics = result.metrics
-    title = (
-        f"{(result.header.model or {}).get('arch')}: test accuracy {percent(metrics['test_accuracy_frac'])}, "
-        + (f"validation {percent(metrics['val_accuracy_frac'])}, " if "val_accuracy_frac" in metrics else "")
-    )
-    table = new_table(
-        f"{title}training {percent(metrics['train_accuracy_frac'])}",
-        "layer", "weights", "non-zeros", "density", "beta*lambda / row rms",
-    )  # fmt: skip
-    for name, layer in metrics["layers"].items():
-        ratio = layer.get("threshold_over_row_rms")
-        table.add_row(
-            name, f"{layer['weights']:,}", f"{layer['nonzeros']:,}", percent(layer["density"]),
-            "-" if ratio is None else f"{ratio:.3g}",
-        )  # fmt: skip
-    return table
-
-
-def locality_line(locality: dict[str, Any]) -> str:
-    """How local the first layer's units are, beside the same weights shuffled."""
-    units = f"first layer: {percent(locality['units_frac'], 0)} of units have {locality['min_nonzeros']}+ non-zeros"
-    if locality["value"] is None:
-        return units
-    value, null = (locality[name]["rms_radius_pixels"] for name in ("value", "null"))
-    return (
-        f"{units}; rms radius {value:.2f} pixels, {null:.2f} with pixels shuffled (ratio {value / null:.2f})"
-    )
-
-
-def _show_plan(config: TrainConfig, as_json: bool) -> None:
+def _show_plan(config: TrainConfig, as_json: bool, group: "Group") -> None:
     from lcstool.stages.train.plan import plan
 
-    sizes = plan(config)
+    sizes = plan(config, group)
+    if not group.leads:
+        return
     if as_json:
         print_json(
             {"model": sizes.spec.to_json(), "layers": {name: list(s) for name, s in sizes.layers.items()},
@@ -180,61 +185,3 @@ def _show_plan(config: TrainConfig, as_json: bool) -> None:
     stdout().print(f"steps             {sizes.num_steps:>16,}{at_most}")
     stdout().print(f"checkpoint        {sizes.checkpoint_bytes:>16,} bytes")
     stdout().print(f"estimated memory  {sizes.memory_bytes:>16,} bytes")
-
-
-class TrainProgress:
-    """A bar with ETA where stderr is a terminal, and a line an epoch everywhere, unless quiet."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
-        self.bar: Any = None
-        self.task: Any = None
-        self.description = "training"
-        self.epochs = 0
-
-    def __enter__(self) -> "TrainProgress":
-        if not self.quiet and stderr().is_terminal:
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-            self.bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.completed}/{task.total} steps, left"),
-                TimeRemainingColumn(),
-                TimeElapsedColumn(),
-                console=stderr(),
-                transient=True,
-            )
-            self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def on_start(self, setup: "Setup", num_steps: int, done_steps: int) -> None:
-        self.epochs = setup.config.epochs
-        if self.bar is not None:
-            self.task = self.bar.add_task(self.description, total=num_steps, completed=done_steps)
-
-    def on_step(self, done_steps: int) -> None:
-        if self.bar is not None:
-            self.bar.update(self.task, completed=done_steps)
-
-    def on_epoch(self, record: dict[str, Any]) -> None:
-        if self.quiet:
-            return
-        first = next(iter(record["density"].values()))
-        validation = f"  val {percent(record['val_accuracy_frac'])}" if "val_accuracy_frac" in record else ""
-        clean = (
-            f" (clean {percent(record['clean_train_accuracy_frac'])})"
-            if "clean_train_accuracy_frac" in record
-            else ""
-        )
-        stderr().print(
-            f"epoch {record['epoch']:>{len(str(self.epochs))}}/{self.epochs}"
-            f"  train {percent(record['train_accuracy_frac'])}{clean}{validation}"
-            f"  test {percent(record['test_accuracy_frac'])}"
-            f"  first-layer density {percent(first)}"
-            f"  {record['images_per_s']:,.0f} images/s"
-        )

@@ -12,6 +12,8 @@ from lcstool.errors import UsageError
 from lcstool.models import ARCHITECTURES
 from lcstool.models.spec import CONNECTIVITIES
 from lcstool.options import LOSSES, check_choices, data_dir_option, option, parse_image_size
+from lcstool.stages.train.lcn_config import LCN, LcnOptions
+from lcstool.stages.train.switch_times import switch_times
 
 OPTIMIZERS = ("sgd", "beta-lasso")
 SCHEDULES = ("cosine", "constant")
@@ -29,11 +31,11 @@ AUGMENTATION_NAMES = (
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(LcnOptions):
     """One training run. The same fields as the flags of `lcstool train` and the keys of its YAML files."""
 
     arch: str | None = option(
-        None, "Architecture [default: s-fc, or that of --init].", "Model", choices=tuple(ARCHITECTURES)
+        None, "Architecture [default: s-fc, or that of --init].", "Model", choices=(*ARCHITECTURES, LCN)
     )
     alpha: int | None = option(None, "Base channels [default: the architecture's].", "Model")
     fc_params: str | None = option(
@@ -147,6 +149,7 @@ class TrainConfig:
         if self.optim is None:  # an embedded network's zeros could not grow under beta-lasso's threshold
             object.__setattr__(self, "optim", "beta-lasso" if self.init is None else "sgd")
         check_choices(self)
+        self.check_lcn(self.arch == LCN)
         parse_dataset(self.dataset)
         self.image_hw()
         self.snapshot_epochs()
@@ -234,18 +237,3 @@ def _require(holds: bool, name: str, value: Any, range_text: str) -> None:
 def config_fields() -> tuple[Field[Any], ...]:
     """The fields of TrainConfig, in the order of the help."""
     return fields(TrainConfig)
-
-
-def switch_times(epochs: int, count: int = 20) -> tuple[int, ...]:
-    """Epoch 0 and the distinct whole parts of `count` log-spaced epochs from 1 to `epochs`.
-
-    Ref:
-        d'Ascoli et al. 2019 (arXiv 1906.06766), section 4: the switch times t_w.
-    """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
-    if epochs < 1:
-        return (0,)
-    steps = [index / (count - 1) for index in range(count)] if count > 1 else [1.0]
-    # The small shift keeps exact powers (the last point) from falling below themselves by rounding.
-    return tuple(sorted({0} | {math.floor(epochs**step + 1e-9) for step in steps}))

@@ -7,6 +7,7 @@ import torch
 
 from lcstool.data.augment import build_augmentation
 from lcstool.data.dataset import Split
+from lcstool.distributed import ALONE, Group, share_layers
 from lcstool.errors import NonFiniteError, UsageError
 from lcstool.evaluation import compute_loss
 from lcstool.models.build import NORM_LAYERS
@@ -32,13 +33,14 @@ class Loop:
 
     Attributes:
         setup: The parts.
+        group: The ranks that share each batch.
         position: Where the run is; advanced by `run_epoch`.
         steps_per_epoch: Full batches in the training split (one smaller batch if there is no full one).
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, group: Group = ALONE) -> None:
         config = setup.config
-        self.setup = setup
+        self.setup, self.group = setup, group
         self.position = Position.start(setup.device)
         self.train: Split = setup.dataset.train.to(setup.device)
         self.batch_size = min(config.batch_size, len(self.train))
@@ -47,6 +49,8 @@ class Loop:
             raise UsageError(
                 "batch normalisation needs batches of at least 2 images", hint="raise --batch-size"
             )
+        self.share = group.share(self.batch_size)
+        share_layers(setup.model, group, self.batch_size)
         self.steps_per_epoch = len(self.train) // self.batch_size
         self.scaler = torch.amp.GradScaler(setup.device.type, enabled=config.precision == "fp16")
         dtype = torch.float64 if config.precision == "fp64" else torch.float32
@@ -98,14 +102,20 @@ class Loop:
         for dropout in self.dropouts:
             dropout.generator = stream(config.seed, "dropout", *here, device=self.setup.device)
         batch = self.train.take(indices)
-        images = self.augment(batch.images, stream(config.seed, "augment", *here))
+        # Drawn for the whole batch, whatever this rank's share of it.
+        images = self.augment(batch.images, stream(config.seed, "augment", *here))[self.share]
+        labels = batch.labels[self.share]
 
         autocast = AUTOCAST[config.precision]
         with torch.autocast(self.setup.device.type, dtype=autocast, enabled=autocast is not None):
             logits = self.setup.model(self.prepare(images))
-        loss = compute_loss(config.loss, logits, batch.labels, config.label_smoothing)
+        loss = compute_loss(config.loss, logits, labels, config.label_smoothing)
+        if self.group.size > 1:
+            loss = loss * (len(labels) / len(indices))
         optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        correct = (logits.argmax(dim=1) == labels).sum()
+        whole_loss, whole_correct = self.group.sum_gradients(optimizer, loss.detach(), correct)
         if config.lr_match == "orbit" and self.setup.subspace is not None:
             self.setup.subspace.tie_gradients()
         if isinstance(optimizer, BetaLasso):
@@ -114,8 +124,8 @@ class Loop:
         self.scaler.update()
 
         sums = position.sums
-        sums.loss = sums.loss + loss.detach().double() * len(indices)
-        sums.correct = sums.correct + (logits.argmax(dim=1) == batch.labels).sum()
+        sums.loss = sums.loss + whole_loss.double() * len(indices)
+        sums.correct = sums.correct + whole_correct.to(torch.int64)
         sums.images += len(indices)
         if isinstance(optimizer, BetaLasso) and optimizer.last_change is not None:
             change = optimizer.last_change

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from lcstool.checkpoint import open_checkpoint
+from lcstool.distributed import ALONE, Group
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec
 from lcstool.models.build import count_parameters, empty_model, weight_layers
 from lcstool.models.local import LocallyConnected2d
-from lcstool.runtime import resolve_device
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.images import load_data
 from lcstool.stages.train.setup import check_fits, resolve_spec
@@ -37,9 +37,9 @@ class TrainPlan:
     memory_bytes: int
 
 
-def plan(config: TrainConfig) -> TrainPlan:
-    """Size up a run; nothing is written, built or downloaded."""
-    resolve_device(config.device)
+def plan(config: TrainConfig, group: Group = ALONE) -> TrainPlan:
+    """Size up a run; nothing is written, built or downloaded. The memory is that of this rank of the group."""
+    group.device(config.device)
     dataset = load_data(config, keep=False)
     if config.init is not None:
         source = open_checkpoint(config.init)
@@ -54,6 +54,7 @@ def plan(config: TrainConfig) -> TrainPlan:
             raise BadInputError(f"there are {num_train} training images, not {config.train_size}")
         num_train = config.train_size
     batch = min(config.batch_size, num_train)
+    share = group.share(batch)
     state_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
     weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
     momentum = 1 if config.optim == "sgd" and config.momentum else 0
@@ -61,6 +62,7 @@ def plan(config: TrainConfig) -> TrainPlan:
     # beta-LASSO a byte a weight that says which are zero.
     held = state_bytes + 3 * weight_bytes + 2 * momentum * weight_bytes
     held += weight_bytes // 4 if config.optim == "beta-lasso" else 0
+    held += weight_bytes if group.size > 1 else 0  # all gradients as one message
     images = dataset.train.images.nbytes + dataset.test.images.nbytes
     return TrainPlan(
         spec,
@@ -68,7 +70,7 @@ def plan(config: TrainConfig) -> TrainPlan:
         count_parameters(model),
         num_train // batch * config.epochs,
         state_bytes,
-        held + images + 2 * _activation_bytes(model, (batch, *dataset.in_shape)),
+        held + images + 2 * _activation_bytes(model, (share.stop - share.start, *dataset.in_shape)),
     )
 
 

@@ -8,9 +8,12 @@ import torch
 from torch import nn
 
 from lcstool.checkpoint import check_writable
+from lcstool.data.preprocess import pixel_permutation
 from lcstool.evaluation import LOSS_UNITS, Score
+from lcstool.locality import measure_locality, units_on_grid
 from lcstool.models.build import weight_layers
 from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.setup import Setup
 
 Record = dict[str, Any]
 
@@ -49,6 +52,17 @@ def layer_table(model: nn.Module, config: TrainConfig) -> dict[str, Record]:
             ratio = config.beta * lambda_ / alive.median().item() if len(alive) else None
             table[name]["threshold_over_row_rms"] = ratio
     return table
+
+
+def final_report(setup: Setup) -> Record:
+    """Of a finished network: its layers, and how local the first one's units are, if it has units over pixels."""
+    report: Record = {"layers": layer_table(setup.model, setup.config)}
+    in_shape, seed = setup.dataset.in_shape, setup.preprocess.permute_seed
+    order = None if seed is None else pixel_permutation(*in_shape[1:], seed)
+    units = units_on_grid(setup.model, in_shape, order)
+    if units is not None:
+        report["locality"] = measure_locality(units.cpu()).to_json()
+    return report
 
 
 class MetricsFile:

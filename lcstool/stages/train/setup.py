@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lcstool.checkpoint import Checkpoint, Header, open_checkpoint
 from lcstool.data.dataset import ImageDataset
 from lcstool.data.preprocess import Preprocess
+from lcstool.distributed import ALONE, Group
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import ARCHITECTURES, Embedding, ModelSpec, build_model, load_model
 from lcstool.models.build import empty_model, weight_layers
@@ -19,7 +20,7 @@ from lcstool.models.sizing import parse_count, sized_by_fc_params
 from lcstool.models.subspace import Subspace
 from lcstool.models.trace import trace
 from lcstool.optim import BetaLasso
-from lcstool.runtime import resolve_device, stream
+from lcstool.runtime import stream
 from lcstool.stages.train.config import TrainConfig, config_fields
 from lcstool.stages.train.images import load_data, training_data
 
@@ -67,14 +68,15 @@ def reconnected(spec: ModelSpec, connectivity: str) -> ModelSpec:
     return replace(spec, embedding=Embedding(tuple((name, connectivity) for name in layers)))
 
 
-def prepare(config: TrainConfig, resumed: Checkpoint | None = None) -> Setup:
+def prepare(config: TrainConfig, resumed: Checkpoint | None = None, group: Group = ALONE) -> Setup:
     """Build everything a run needs.
 
     Args:
         config: The configuration.
         resumed: The saved state to continue from; its model replaces a fresh or initial one.
+        group: The ranks of the run; each builds all of it, on a device of its own.
     """
-    device = resolve_device(config.device)
+    device = group.device(config.device)
     dataset = load_data(config)
     inputs: dict[str, str] = {}
     history: tuple[dict[str, Any], ...] = ()

@@ -7,17 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from lcstool.checkpoint import Header, all_finite, open_checkpoint, write_checkpoint
-from lcstool.data.preprocess import pixel_permutation
+from lcstool.distributed import ALONE, Group
 from lcstool.errors import BadInputError, InterruptedRunError, NonFiniteError
 from lcstool.evaluation import Score, evaluate
-from lcstool.locality import measure_locality, units_on_grid
 from lcstool.runtime import memory_errors, versions
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.interface import Progress, Silent, TrainOutputs, TrainResult
 from lcstool.stages.train.loop import AUTOCAST, Loop
-from lcstool.stages.train.report import MetricsFile, Record, densities, layer_table, score_fields
+from lcstool.stages.train.report import MetricsFile, Record, densities, final_report, score_fields
 from lcstool.stages.train.setup import portable_config, prepare
-from lcstool.stages.train.state import Sums, capture, check_same_run, restore, save
+from lcstool.stages.train.state import SavedState, Sums, capture, check_same_run, restore, save
 
 
 def train(
@@ -26,6 +25,7 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
+    group: Group = ALONE,
 ) -> TrainResult:
     """Train a network and write it.
 
@@ -35,7 +35,8 @@ def train(
         resume: Continue from `outputs.partial` where it exists; the final weights are those of an
             uninterrupted run, bit for bit on the CPU.
         progress: Told of the start, each step and each epoch.
-        stop_requested: Asked after every step; once it says yes, the state is saved and the run ends.
+        stop_requested: Asked after every step; once it says yes (on any rank), the state is saved and the run ends.
+        group: The ranks of the run, each of which calls this; rank 0 alone writes.
 
     Raises:
         InterruptedRunError: stopped; the state is in `outputs.partial`.
@@ -43,7 +44,7 @@ def train(
         LcsError: for everything else a user can mend.
     """
     with memory_errors():
-        return _Run(config, outputs, resume, progress or Silent(), stop_requested).run()
+        return _Run(config, outputs, resume, progress or Silent(), stop_requested, group).run()
 
 
 class _Run:
@@ -54,18 +55,22 @@ class _Run:
         resume: bool,
         progress: Progress,
         stop_requested: Callable[[], bool],
+        group: Group,
     ) -> None:
-        self.config, self.outputs = config, outputs
+        self.config, self.outputs, self.group = config, outputs, group
         self.progress, self.stop_requested = progress, stop_requested
         resumed = None
         if resume and outputs.partial.exists():
             resumed = open_checkpoint(outputs.partial)
             check_same_run(resumed, config)
-        self.setup = prepare(config, resumed)
-        self.loop = Loop(self.setup)
+        with group.leaders_first():
+            self.setup = prepare(config, resumed, group)
+        self.loop = Loop(self.setup, group)
         if resumed is not None:
             self.loop.position = restore(self.setup, resumed, self.loop.scaler, self.loop.steps_per_epoch)
         self.resumed = resumed is not None
+        # The ranks agree on a stop over the host: at every step where each waits for its end anyhow.
+        self.steps_a_word = 1 if group.size == 1 or self.setup.device.type == "cpu" else 10
         self.files: list[str] = []
         self.last_save = time.monotonic()
         self.evaluated: Record = {}
@@ -73,7 +78,7 @@ class _Run:
 
     def run(self) -> TrainResult:
         position = self.loop.position
-        metrics = MetricsFile(self.outputs.metrics, position.epoch + 1)
+        metrics = MetricsFile(self.outputs.metrics if self.group.leads else None, position.epoch + 1)
         per_epoch = self.loop.steps_per_epoch
         self.progress.on_start(self.setup, self.loop.num_steps, position.epoch * per_epoch + position.step)
         if not self.resumed:
@@ -91,6 +96,7 @@ class _Run:
         """Run one epoch (or the rest of one) and move the position to the next."""
         loop, position = self.loop, self.loop.position
         last_good = capture(self.setup, position, loop.scaler)
+        self.group.check_same(last_good.model | last_good.memory, f"before epoch {position.epoch + 1}")
         begin, images_before = time.perf_counter(), position.sums.images
         try:
             loop.run_epoch(self._on_step)
@@ -98,7 +104,8 @@ class _Run:
             self._check_weights()
             scores = self._epoch_fields(position.sums)
         except NonFiniteError as error:
-            save(self.outputs.partial, self.setup, last_good)
+            self._save(last_good)
+            self.group.meet()
             raise NonFiniteError(
                 f"{error.message}; the last good state (after epoch {position.epoch}) is in {self.outputs.partial}",
                 hint=error.hint,
@@ -112,16 +119,23 @@ class _Run:
 
     def _on_step(self, step: int) -> None:
         position = self.loop.position
-        self.progress.on_step(position.epoch * self.loop.steps_per_epoch + step)
-        if self.stop_requested():
-            save(self.outputs.partial, self.setup, capture(self.setup, position, self.loop.scaler))
+        done = position.epoch * self.loop.steps_per_epoch + step
+        self.progress.on_step(done)
+        if done % self.steps_a_word == 0 and self.group.any(self.stop_requested()):
+            self._save()
+            self.group.meet()
             raise InterruptedRunError(
                 f"interrupted in epoch {position.epoch + 1}; the state is in {self.outputs.partial}",
                 hint="the same command with --resume goes on from there",
             )
         if self.outputs.out != "-" and time.monotonic() - self.last_save > self.config.save_interval:
-            save(self.outputs.partial, self.setup, capture(self.setup, position, self.loop.scaler))
+            self._save()
             self.last_save = time.monotonic()
+
+    def _save(self, state: SavedState | None = None) -> None:
+        if self.group.leads:
+            state = state or capture(self.setup, self.loop.position, self.loop.scaler)
+            save(self.outputs.partial, self.setup, state)
 
     def _epoch_fields(self, sums: Sums) -> Record:
         model, position = self.setup.model, self.loop.position
@@ -154,6 +168,7 @@ class _Run:
             self.loop.prepare,
             self.config.loss,
             autocast=AUTOCAST[self.config.precision],
+            group=self.group,
         )
         if check and not math.isfinite(score.loss):
             raise NonFiniteError(
@@ -178,7 +193,8 @@ class _Run:
         if self.outputs.snapshot is None:
             raise BadInputError("snapshots need an output file, whose name theirs are derived from")
         name = self.outputs.snapshot.format(epoch=f"{epoch:0{len(str(self.config.epochs))}d}")
-        write_checkpoint(name, self._header(epoch, dict(self.evaluated)), self.setup.model.state_dict())
+        if self.group.leads:
+            write_checkpoint(name, self._header(epoch, dict(self.evaluated)), self.setup.model.state_dict())
         self.files.append(name)
 
     def _header(self, epochs: int, metrics: Record) -> Header:
@@ -192,10 +208,13 @@ class _Run:
             "inputs": dict(self.setup.inputs),
             "metrics": metrics,
         }
+        if self.group.size > 1:
+            entry["world_size"] = self.group.size
         return replace(self.setup.header, history=(*self.setup.header.history, entry))
 
     def _finish(self) -> Header:
         """Score the final network on clean images and write it; only then is the saved state removed."""
+        self.group.check_same(self.setup.model.state_dict(), "after the last epoch")
         metrics: Record = {}
         splits = {
             "train": self.loop.train,
@@ -205,12 +224,7 @@ class _Run:
         for name, split in splits.items():
             if split is not None:
                 metrics |= self._score(name, split)
-        metrics["layers"] = layer_table(self.setup.model, self.config)
-        in_shape, seed = self.setup.dataset.in_shape, self.setup.preprocess.permute_seed
-        order = None if seed is None else pixel_permutation(*in_shape[1:], seed)
-        units = units_on_grid(self.setup.model, in_shape, order)
-        if units is not None:
-            metrics["locality"] = measure_locality(units.cpu()).to_json()
+        metrics |= final_report(self.setup)
         if self.setup.subspace is not None:
             metrics["subspace"] = self.setup.subspace.report()
             for part in ("off-local", "local"):
@@ -223,7 +237,8 @@ class _Run:
         if self.config.until_train_accuracy is not None:
             metrics["reached_train_accuracy"] = self.reached
         header = self._header(self.loop.position.epoch, metrics)
-        write_checkpoint(self.outputs.out, header, self.setup.model.state_dict())
+        if self.group.leads:
+            write_checkpoint(self.outputs.out, header, self.setup.model.state_dict())
+            self.outputs.partial.unlink(missing_ok=True)
         self.files.append(self.outputs.out)
-        self.outputs.partial.unlink(missing_ok=True)
         return header

@@ -1,0 +1,7 @@
+"""One run on several processes: the ranks that torchrun started, and what they say to one another."""
+
+from lcstool.distributed.group import ALONE, Group
+from lcstool.distributed.joining import ToldError, join
+from lcstool.distributed.layers import share_layers
+
+__all__ = ["ALONE", "Group", "ToldError", "join", "share_layers"]
