@@ -1,12 +1,14 @@
 """`lcstool linear`: the geometry of linear convolutional networks, one subcommand a question."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lcstool.cli import app
-from lcstool.cli.console import new_table, plain, print_json, stderr, stdout
+from lcstool.cli.console import new_table, plain, print_json, show_files, stderr, stdout
 from lcstool.cli.options import AsJson
+from lcstool.cli.streams import prepared_folder
 from lcstool.options import parse_architecture, parse_filter
 
 if TYPE_CHECKING:
@@ -96,11 +98,23 @@ def compose(
         float, typer.Option("--radius", help="Chordal distance up to which layers share a root.", min=0.0)
     ] = 1e-4,
     show: Annotated[int, typer.Option("--show", help="Most networks of the table.", min=1)] = 20,
+    plots: Annotated[
+        Path | None,
+        typer.Option("--plots", help="Of a training file: a folder for figures, PNG and PDF; made if it is missing.",
+                     show_default=False),
+    ] = None,
+    drawn: Annotated[int, typer.Option("--drawn", help="Most runs of the figures.", min=1)] = 24,
     as_json: AsJson = False,
-) -> None:
+) -> None:  # fmt: skip
     """The end-to-end filters of networks: polynomial, roots, factors that layers share, invariants, rank."""
     from lcstool.stages.linear.compose import compose as run_stage
 
+    if plots is not None:
+        from lcstool.plots.linear import draw
+        from lcstool.stages.linear.trajectory import follow
+
+        prepared_folder(plots)
+        show_files(draw(follow(file, drawn), plots))
     result = run_stage(file, noise, radius)
     if as_json:
         print_json(result.to_json())
