@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lcstool.cli.console import new_table, percent, stderr
+from lcstool.cli.console import new_table, percent, plain, stderr
 
 if TYPE_CHECKING:
     from lcstool.stages.train.interface import TrainResult
@@ -72,6 +72,12 @@ class TrainProgress:
 
     def on_start(self, setup: "Setup", num_steps: int, done_steps: int) -> None:
         self.epochs = setup.config.epochs
+        kernel = getattr(setup.optimizer, "kernel", None)  # decides, and may find that it cannot
+        warning = getattr(setup.optimizer, "kernel_warning", None)
+        if not self.quiet and (warning or kernel == "compiled"):
+            stderr().print(
+                f"[yellow]note:[/] {plain(warning)}" if warning else "beta-LASSO steps in one compiled pass"
+            )
         if self.bar is not None:
             self.task = self.bar.add_task(self.description, total=num_steps, completed=done_steps)
 

@@ -96,6 +96,7 @@ WRONG: dict[str, list[Any]] = {
     "lambda_fc": [-1e-9, *NOT_FINITE],
     "beta": [-1e-9, *NOT_FINITE],
     "refit": [True],
+    "step_in_backward": [],  # only with others, below
     "kernels": ["2,2"],
     "strides": ["1,1"],
     "target": ["1,0,1"],
@@ -140,6 +141,8 @@ def test_a_wrong_value_is_refused_by_the_field_it_is_in(name: str, value: Any) -
         ({"init": "x", "dropout": 0.5}, "dropout is part of the model in --init"),
         ({"init": "x", "connectivity": "fc"}, "connectivity is part of the model in --init"),
         ({"refit": True}, "refit keeps the zeros of a trained model"),
+        ({"optim": "sgd", "step_in_backward": True}, "step_in_backward is for beta-lasso"),
+        ({"precision": "fp16", "step_in_backward": True}, "step_in_backward is for beta-lasso"),
     ],
 )
 def test_fields_that_do_not_go_together(fields: dict[str, Any], said: str) -> None:

@@ -127,6 +127,12 @@ class TrainConfig(LcnOptions):
         "Optimization",
         choices=LR_MATCHES,
     )
+    step_in_backward: bool = option(
+        False,
+        "Update each layer as its gradient appears (beta-lasso): less memory, same numbers.",
+        "Optimization",
+        unsaid_default=True,
+    )
     refit: bool = option(
         False, "Keep the zeros of --init as they are and train the other weights without L1.", "Optimization"
     )
@@ -175,6 +181,12 @@ class TrainConfig(LcnOptions):
         if self.optim == "beta-lasso" and (self.momentum or self.weight_decay):
             raise UsageError(
                 "beta-lasso has no momentum and no weight decay", hint="use --optim sgd for those"
+            )
+        if self.step_in_backward and (
+            self.optim != "beta-lasso" or self.precision == "fp16" or self.lr_match != "none"
+        ):
+            raise UsageError(
+                "step_in_backward is for beta-lasso without fp16 and --lr-match: nothing sees gradients"
             )
         if self.alpha is not None and self.fc_params is not None:
             raise UsageError("alpha and fc_params both size the network; give one of them")

@@ -61,6 +61,12 @@ class Loop:
             for module in setup.model.modules()
             if isinstance(module, NORM_LAYERS) and not any(p.requires_grad for p in module.parameters())
         ]
+        if isinstance(setup.optimizer, BetaLasso):
+            setup.optimizer.planned_steps = self.num_steps
+            if config.step_in_backward:
+                if group.size > 1:
+                    raise UsageError("--step-in-backward keeps no gradients that several ranks could sum")
+                setup.optimizer.step_in_backward()
         self.dropouts = [m for m in setup.model.modules() if isinstance(m, SeededDropout) and m.p > 0]
 
     @property
