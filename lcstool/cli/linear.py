@@ -134,7 +134,7 @@ def compose(
 def _network_cells(network: "Composed") -> list[str]:
     pattern, shared = network.pattern, network.shared
     return [
-        _numbers(network.filter_K.tolist()),
+        numbers(network.filter_K.tolist()),
         " ".join(_power(f"{root:.4g}", count) for root, count in (pattern.real_roots if pattern else ()))
         or "-",
         " ".join(
@@ -148,7 +148,7 @@ def _network_cells(network: "Composed") -> list[str]:
         "all"
         if shared is None
         else ", ".join(f"layer {own.layer + 1}: {own.root:.3g}" for own in shared) or "none",
-        _numbers(network.invariants.tolist()) or "-",
+        numbers(network.invariants.tolist()) or "-",
     ]
 
 
@@ -201,15 +201,15 @@ def factor(
             *(f"layer {index + 1}" for index in range(len(sizes))), "residual",
         )  # fmt: skip
         for way in result.ways:
-            table.add_row(*(_numbers(own.tolist()) for own in way.filters), f"{way.residual:.1g}")
+            table.add_row(*(numbers(own.tolist()) for own in way.filters), f"{way.residual:.1g}")
         console.print(table)
     if near is not None:
         console.print(
-            f"nearest member: {_numbers(near.filter_K.tolist())} at distance {near.distance:.6g}, roots "
+            f"nearest member: {numbers(near.filter_K.tolist())} at distance {near.distance:.6g}, roots "
             f"{near.pattern.label if near.pattern else 'none: it is zero'}; {near.num_agree} of {near.num_starts} "
             f"starts agree" + (f", on {len(near.ties_NK)} different filters" if len(near.ties_NK) > 1 else "")
         )
-        console.print("its layers: " + "  *  ".join(_numbers(own.tolist()) for own in near.filters))
+        console.print("its layers: " + "  *  ".join(numbers(own.tolist()) for own in near.filters))
 
 
 @linear.command(epilog="Example:  lcstool linear probe mobilenet.safetensors")
@@ -246,7 +246,7 @@ def _list(sizes: tuple[int, ...]) -> str:
     return ",".join(map(str, sizes))
 
 
-def _numbers(values: list[float]) -> str:
+def numbers(values: list[float]) -> str:
     return ", ".join(f"{value:.5g}" for value in values)
 
 

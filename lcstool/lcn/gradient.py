@@ -85,9 +85,11 @@ class BatchGradient:
     @property
     def excess_R(self) -> Tensor:
         """The loss above its floor, as of the last update."""
-        return 0.5 * ((self.filter_KR - self._target_KR) * self._slope_KR).sum(dim=0)
+        excess_R: Tensor = 0.5 * ((self.filter_KR - self._target_KR) * self._slope_KR).sum(dim=0)
+        return excess_R
 
     @property
     def norm_R(self) -> Tensor:
         """The norm of the gradient, as of the last update."""
-        return self.gradient_PR.norm(dim=0)
+        norm_R: Tensor = self.gradient_PR.norm(dim=0)
+        return norm_R

@@ -1,7 +1,7 @@
 """The squared loss of a linear convolutional network, which is a quadratic form in its end-to-end filter.
 
-With inputs x of second moment Sigma over patches, 1/2 E (w . x - y)^2 = 1/2 (w - u)^T Sigma (w - u) + floor, u being the
-least-squares filter.
+With inputs x whose patches have second moment Sigma, 1/2 E (w . x - y)^2 = 1/2 (w - u)^T Sigma (w - u) + floor, where
+u is the least-squares filter.
 
 Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 5. Departs: a mean over samples and outputs, with
 a half, where the paper sums.

@@ -83,3 +83,60 @@ def test_mistakes(run_cli: Cli, told: Cli, trained: Path) -> None:
         done = run_cli(*words)
         assert done.code == code, (words, done.stderr)
         assert said in told(done.stderr)[0][0]
+
+
+def test_certify_agrees_and_disagrees(run_cli: Cli, told: Cli, tmp_path: Path) -> None:
+    command = (
+        "train",
+        "--arch",
+        "lcn",
+        "--kernels",
+        "2,2",
+        "--runs",
+        "6",
+        "--device",
+        "cpu",
+        "-q",
+        "-o",
+        "-",
+    )
+    inside = run_cli(*command, "--target", "1,0,-1")
+    done = run_cli("linear", "certify", "-", stdin=inside.stdout)
+    assert done.code == 0
+    assert "the runs agree with the prediction" in done.stdout.decode()
+    outside = run_cli(*command, "--target", "1,0.3,1")
+    document = json.loads(run_cli("linear", "certify", "-", "--json", stdin=outside.stdout).stdout)
+    assert document["agrees"] is True
+    assert document["target_is_member"] is False
+    assert {end["pattern"] for end in document["ends"]} == {"2|0"}
+    # Layers of one run, the target of another: a zero loss that the theory excludes, and a run that has not ended.
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    for name, content in (("a", inside.stdout), ("b", outside.stdout)):
+        (tmp_path / name).write_bytes(content)
+    mixed = load_file(tmp_path / "a") | {"target": load_file(tmp_path / "b")["target"]}
+    with safe_open(tmp_path / "a", "pt") as file:
+        metadata = file.metadata()
+    save_file(mixed, tmp_path / "mixed", metadata)
+    wrong = run_cli("linear", "certify", "mixed")
+    assert wrong.code == 4
+    assert "no run has ended" in told(wrong.stderr)[0][0]
+
+
+def test_critical_points_and_ends(run_cli: Cli) -> None:
+    found = json.loads(
+        run_cli("linear", "critical", "--kernels", "2,2", "--target", "1,0.3,1", "--json").stdout
+    )
+    lowest = [point for point in found["points"] if point["kind"] == "global minimum"]
+    assert sorted(round(value, 6) for value in lowest[0]["filter"]) == [0.1, 0.6, 0.9]
+    assert (
+        "saddle" in run_cli("linear", "critical", "--kernels", "2,2", "--target", "1,0.3,1").stdout.decode()
+    )
+    words = ("linear", "ends", "--kernels", "2,2", "--targets", "2", "--starts", "10")
+    rows = json.loads(run_cli(*words, "--json").stdout)["rows"]
+    assert [(row["num_real"], row["zero_loss"], row["agrees"]) for row in rows] == [
+        (0, 0, True),
+        (2, 20, True),
+    ]
+    assert "2|0: 100.0 %" in run_cli(*words).stdout.decode()
