@@ -1,0 +1,196 @@
+"""Ways in which a tensor follows from fewer values: repeated, a convolution's matrix, or zero outside its windows.
+
+Each way can be written: its numbers cost bits, in Elias codes, so that the reader needs to know nothing of them.
+
+Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), section 3, for the embedding.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lcstool.codes.bits import BitReader, BitWriter
+from lcstool.errors import BadInputError
+from lcstool.models.geometry import ConvGeometry
+from lcstool.models.phi import push_forward, put_entries
+from lcstool.models.support import Support, convolution_support
+
+# Shape suffixes: O output channels, K weights of a filter, N entries of one output channel's rows, T tiles, M values,
+# R run length.
+
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+_KIND_BITS = 2
+
+
+class Tie(ABC):
+    """How a tensor of a known shape follows from values."""
+
+    @abstractmethod
+    def num_values(self, shape: tuple[int, ...]) -> int:
+        """How many values there are; BadInputError where no tensor of this shape follows so."""
+
+    @abstractmethod
+    def expand(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The tensor; `values` is flat."""
+
+    @abstractmethod
+    def write(self, writer: BitWriter) -> None: ...
+
+
+@dataclass(frozen=True)
+class Untied(Tie):
+    """Every entry is a value."""
+
+    def num_values(self, shape: tuple[int, ...]) -> int:
+        return math.prod(shape)
+
+    def expand(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return values.view(shape)
+
+    def write(self, writer: BitWriter) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Repeated(Tie):
+    """Every value stands in a run of entries, and the whole is repeated: biases and local weights of convolutions.
+
+    Attributes:
+        run: Length of the runs.
+        tiles: Repetitions of the whole.
+    """
+
+    run: int
+    tiles: int
+
+    def num_values(self, shape: tuple[int, ...]) -> int:
+        count, rest = divmod(math.prod(shape), self.run * self.tiles)
+        if rest:
+            raise BadInputError(
+                f"the code repeats values in a way that does not fit a tensor of shape {list(shape)}"
+            )
+        return count
+
+    def expand(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return values.repeat_interleave(self.run).repeat(self.tiles).view(shape)
+
+    def write(self, writer: BitWriter) -> None:
+        writer.write_delta(self.run)
+        writer.write_delta(self.tiles)
+
+
+@dataclass(frozen=True)
+class Windowed(Tie):
+    """A dense matrix, zero where a convolution of this geometry does not reach; each entry it reaches is a value.
+
+    Attributes:
+        geometry: Of the convolution.
+        pads_inputs: Whether the matrix sees the padded image.
+        padding_mode: torch's name.
+    """
+
+    geometry: ConvGeometry
+    pads_inputs: bool = False
+    padding_mode: str = "zeros"
+
+    def support(self, shape: tuple[int, ...]) -> Support:
+        """Which entries are reached; BadInputError, before anything is allocated, where the shape is another."""
+        geometry = self.geometry
+        channels, height, width = geometry.in_shape
+        if self.pads_inputs:
+            height, width = height + 2 * geometry.padding[0], width + 2 * geometry.padding[1]
+        rows, columns = math.prod(geometry.out_shape), channels * height * width
+        num_taps = math.prod(geometry.out_shape[1:]) * geometry.patch_size
+        if shape != (rows, columns) or num_taps > 16 * max(rows * columns, 1 << 16):
+            raise BadInputError(
+                f"the code's convolution {geometry} does not fit a matrix of shape {list(shape)}"
+            )
+        if self.padding_mode == "reflect" and not (
+            geometry.padding[0] < geometry.in_shape[1] and geometry.padding[1] < geometry.in_shape[2]
+        ):
+            raise BadInputError(
+                f"an image of {geometry.in_shape[1:]} cannot be reflected by {geometry.padding}"
+            )
+        return convolution_support(geometry, self.pads_inputs, self.padding_mode)
+
+    def num_values(self, shape: tuple[int, ...]) -> int:
+        return self.geometry.out_channels * len(self.support(shape).row_N)
+
+    def expand(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return self._matrix(values.view(self.geometry.out_channels, -1), shape)
+
+    def write(self, writer: BitWriter) -> None:
+        geometry = self.geometry
+        for number in (*geometry.in_shape, geometry.out_channels, *geometry.kernel_size, *geometry.stride):
+            writer.write_delta(number)
+        for number in (*(pad + 1 for pad in geometry.padding), *geometry.dilation, geometry.groups):
+            writer.write_delta(number)
+        writer.write(self.pads_inputs, 1)
+        writer.write(PADDING_MODES.index(self.padding_mode), 2)
+
+    def _matrix(self, entries_ON: Tensor, shape: tuple[int, ...]) -> Tensor:
+        matrix = torch.zeros(shape, dtype=entries_ON.dtype)
+        put_entries(self.support(shape), matrix, entries_ON)
+        return matrix
+
+
+@dataclass(frozen=True)
+class Convolution(Windowed):
+    """The matrix of a convolution; the values are its filters."""
+
+    def support(self, shape: tuple[int, ...]) -> Support:
+        support = super().support(shape)
+        if not support.is_tying:
+            raise BadInputError(
+                f"with {self.padding_mode} padding entries are sums of weights, which no code ties"
+            )
+        return support
+
+    def num_values(self, shape: tuple[int, ...]) -> int:
+        self.support(shape)
+        return self.geometry.num_weights("conv")
+
+    def expand(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return self._matrix(
+            push_forward(self.support(shape), values.view(self.geometry.out_channels, -1)), shape
+        )
+
+
+def write_tie(writer: BitWriter, tie: Tie) -> None:
+    """Write which way it is, in two bits, and its numbers."""
+    writer.write(list(_READERS).index(type(tie)), _KIND_BITS)
+    tie.write(writer)
+
+
+def read_tie(reader: BitReader) -> Tie:
+    """What `write_tie` wrote; BadInputError for numbers that make no sense."""
+    return [*_READERS.values()][reader.read(_KIND_BITS)](reader)
+
+
+def tie_bits(tie: Tie) -> int:
+    """How many bits `write_tie` takes."""
+    writer = BitWriter()
+    write_tie(writer, tie)
+    return len(writer)
+
+
+def _read_geometry(reader: BitReader) -> tuple[ConvGeometry, bool, str]:
+    c, h, w, o, i, j, down, right, top, left, dilation_h, dilation_w, groups = (
+        reader.read_delta(31) for _ in range(13)
+    )
+    geometry = ConvGeometry(
+        (c, h, w), o, (i, j), (down, right), (top - 1, left - 1), (dilation_h, dilation_w), groups
+    )
+    return geometry, bool(reader.read(1)), PADDING_MODES[reader.read(2)]
+
+
+_READERS: dict[type[Tie], Callable[[BitReader], Tie]] = {
+    Untied: lambda reader: Untied(),
+    Repeated: lambda reader: Repeated(reader.read_delta(40), reader.read_delta(40)),
+    Windowed: lambda reader: Windowed(*_read_geometry(reader)),
+    Convolution: lambda reader: Convolution(*_read_geometry(reader)),
+}
