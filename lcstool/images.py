@@ -1,6 +1,6 @@
 """The images that a network takes: a data set that fits it, and what makes them its input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from lcstool.data.dataset import ImageDataset
 
 
-def load_images(dataset: str, data_dir: str | None, spec: ModelSpec, where: str) -> "ImageDataset":
+def load_images(
+    dataset: str, data_dir: str | None, spec: ModelSpec, where: str, classes: Sequence[str] = ()
+) -> "ImageDataset":
     """A data set whose images and classes are those of a network.
 
     Args:
@@ -24,11 +26,14 @@ def load_images(dataset: str, data_dir: str | None, spec: ModelSpec, where: str)
         data_dir: Likewise.
         spec: Of the network; a data set of another image size is resized to its own.
         where: The network's file, for errors.
+        classes: Keep these only, as `ImageDataset.with_classes` does; none keeps all.
 
     Raises:
         LcsError: of `load_dataset`; BadInputError for other channels, sizes or numbers of classes.
     """
     images = load_dataset(dataset, spec.image, Path(data_dir) if data_dir else None)
+    if classes:
+        images = images.with_classes(classes)
     if images.in_shape != spec.in_shape or images.num_classes != spec.classes:
         raise BadInputError(
             f"{where} takes {list(spec.in_shape)} images in {spec.classes} classes, "

@@ -58,15 +58,28 @@ def main() -> None:
         sys.exit(OutputError.exit_code)
 
 
-from lcstool.cli import embed, energy, info, interpolate, linear, prune_stats, sharpness, train  # noqa: E402  (each registers its command on `app`)
+from lcstool.cli import (  # noqa: E402  (each registers its commands on `app`)
+    bound,
+    embed,
+    energy,
+    info,
+    interpolate,
+    linear,
+    linear_runs,
+    prune_stats,
+    sharpness,
+    train,
+)
 
 __all__ = [
     "app",
+    "bound",
     "embed",
     "energy",
     "info",
     "interpolate",
     "linear",
+    "linear_runs",
     "main",
     "prune_stats",
     "sharpness",

@@ -1,0 +1,162 @@
+"""`lcstool bound`: description lengths, real codes, and the generalization bounds that follow."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lcstool.cli import app
+from lcstool.cli.console import new_table, percent, plain, print_json, show_files, stderr, stdout
+from lcstool.cli.options import AsJson, configured
+from lcstool.cli.streams import prepared_folder
+from lcstool.errors import CheckFailedError, UsageError
+from lcstool.stages.bound.config import BoundConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lcstool.stages.bound.result import BoundResult
+
+EPILOG = (
+    "Example:  lcstool train -o net.safetensors && lcstool bound net.safetensors --search --plots figures      "
+    "lcstool bound net.safetensors --bits 4 --code entropy --emit net.code.safetensors"
+)
+
+
+@app.command(epilog=EPILOG)
+@configured(BoundConfig)
+def bound(
+    config: BoundConfig,
+    emit: Annotated[
+        str | None,
+        typer.Option("--emit", help="Write the bit string of the shortest code here; '-' for stdout.",
+                     rich_help_panel="Output", show_default=False),
+    ] = None,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="The file is a bit string: give the network back, with -o.",
+                           rich_help_panel="Output"),
+    ] = False,
+    out: Annotated[
+        str | None,
+        typer.Option("-o", "--out", help="The network as it is described: folded, pruned, rounded.",
+                     rich_help_panel="Output", show_default=False),
+    ] = None,
+    require_nonvacuous: Annotated[
+        bool, typer.Option("--require-nonvacuous", help="Exit with code 4 unless the bound is below chance.",
+                           rich_help_panel="Output"),
+    ] = False,
+    plots: Annotated[
+        Path | None,
+        typer.Option("--plots", help="With --search, a folder for the figure, PNG and PDF; made if it is missing.",
+                     rich_help_panel="Output", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Describe a network in bits, by real codes, and bound its error on new images by the length.
+
+    Every length up to --most non-zeros is that of a bit string which was made, decoded and compared. The error is the
+    training error, measured on clean training images. A bound at or above the error of guessing is called vacuous.
+    """
+    from lcstool.checkpoint import check_writable
+    from lcstool.stages.bound.stage import bound as run_stage
+    from lcstool.stages.bound.stage import decode_file
+
+    for target in (emit, out):
+        if target is not None:
+            check_writable(target)
+    if [emit, out, "-" if as_json else None].count("-") > 1:
+        raise UsageError("only one thing can go to standard output", hint="name a file for the other")
+    if decode:
+        if out is None or emit is not None or as_json or require_nonvacuous or plots is not None:
+            raise UsageError("--decode FILE gives a network back; name it with -o, and nothing else")
+        decode_file(config.file, out)
+        return
+    if plots is not None:
+        if not config.search:
+            raise UsageError("--plots draws the candidates of a search", hint="add --search")
+        prepared_folder(plots)
+    progress = None if as_json or not stderr().is_terminal else _progress
+    result = run_stage(config, emit, out, progress)
+    if plots is not None:
+        from lcstool.plots.bound import draw
+
+        show_files(draw(result, plots))
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _show(result, stderr() if "-" in (emit, out) else stdout())
+    if require_nonvacuous and result.is_vacuous:
+        raise CheckFailedError(
+            f"the best bound, {percent(result.certificate)}, is vacuous: guessing has an error of "
+            f"{percent(result.chance)}"
+        )
+
+
+def _progress(done: int, total: int) -> None:
+    stderr().print(f"candidate {done}/{total}", end="\r" if done < total else "\n")
+
+
+def _show(result: "BoundResult", out: "Console") -> None:
+    size, evidence = result.size, result.evidence
+    test = "" if result.test_error is None else f", test error {percent(result.test_error)}"
+    out.print(
+        f"{plain(result.where)}: {size.num_parameters:,} parameters, {size.num_nonzeros:,} non-zero, "
+        f"{size.num_distinct:,} different values of {size.value_bits} bits\n"
+        f"{evidence.num_samples:,} training images, training error {percent(evidence.train_error)}{test}, "
+        f"guessing {percent(result.chance)}, delta {evidence.delta:g}"
+    )
+    for note in result.notes:
+        out.print(note)
+    if result.search is not None:
+        _show_search(result, out)
+    terms = new_table(
+        "What each code spends, in bits", "code", *_term_names(result), "formula", "measured", "choice"
+    )
+    for code in result.codes:
+        spent = [f"{code.terms[name]:,.0f}" if name in code.terms else "-" for name in _term_names(result)]
+        measured = "-" if code.measured_bits is None else f"{code.measured_bits:,}"
+        terms.add_row(code.code, *spent, f"{code.formula_bits:,.0f}", measured, f"{code.choice_bits:,}")
+    out.print(terms)
+    table = new_table(
+        "Bounds on the true error", "description", "as printed", "in nats", "inverse kl", "",
+        "non-zeros that would not be vacuous",
+    )  # fmt: skip
+    rows: list[tuple[str, dict[str, float], int | None]] = [("all values (Theorem 1)", result.theorem1, None)]
+    rows += [(code.code, code.bounds(evidence), code.affordable_nonzeros) for code in result.codes]
+    for name, bounds, affordable in rows:
+        verdict = "vacuous" if bounds["kl"] >= result.chance else "not vacuous"
+        table.add_row(
+            name, *(f"{bounds[form]:.4f}" for form in ("printed", "nats", "kl")), verdict,
+            "-" if affordable is None else "none" if affordable < 0 else f"{affordable:,}",
+        )  # fmt: skip
+    out.print(table)
+    verdict = (
+        "vacuous: no better than guessing" if result.is_vacuous else f"with confidence {1 - evidence.delta:g}"
+    )
+    out.print(
+        f"certificate: error at most {percent(result.certificate)} by the code {result.best.code}, {verdict}"
+    )
+
+
+def _term_names(result: "BoundResult") -> list[str]:
+    names: dict[str, None] = {}
+    for code in result.codes:
+        names |= dict.fromkeys(code.terms)
+    return list(names)
+
+
+def _show_search(result: "BoundResult", out: "Console") -> None:
+    search = result.search
+    assert search is not None
+    table = new_table(
+        f"Best trade-offs of {len(search.candidates)} candidates (* the smallest bound)", "pruned", "bits",
+        "grid", "code", "length", "train error", "test error", "bound",
+    )  # fmt: skip
+    for index in search.pareto():
+        found = search.candidates[index]
+        mark = " *" if index == search.best else ""
+        table.add_row(
+            percent(found.prune, 1), str(found.bits), found.quantizer, found.code, f"{found.code_bits:,}",
+            percent(found.train_error), percent(found.test_error), f"{found.bound:.4f}{mark}",
+        )  # fmt: skip
+    out.print(table)
