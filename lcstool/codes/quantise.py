@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lcstool.codes.grids import grid
 from lcstool.codes.side import Values
 from lcstool.errors import BadInputError, NonFiniteError
 
@@ -73,13 +74,13 @@ def quantise(
 
 
 def _round_uniform(number_N: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    if not len(number_N):
+    if not len(number_N) or _is_on_grid(number_N, bits):
         return number_N
     most = 1 << (bits - 1)
     sample_N = number_N[:: -(-len(number_N) // _SAMPLE)].astype(np.float64)
     best, least = 0.0, np.inf
     for shrink in _SHRINKS:
-        step = _as_step(float(np.abs(number_N).max()) / most * shrink)
+        step = bfloat_step(float(np.abs(number_N).max()) / most * shrink)
         error = float(np.square(_multiples(sample_N, step, most) * step - sample_N).sum())
         if error < least:
             best, least = step, error
@@ -87,7 +88,18 @@ def _round_uniform(number_N: NDArray[np.float32], bits: int) -> NDArray[np.float
     return (_multiples(number_N, best, most) * best).astype(np.float32)
 
 
-def _as_step(step: float) -> float:
+def _is_on_grid(number_N: NDArray[np.float32], bits: int) -> bool:
+    """Whether the numbers are multiples of one step already, as those of a network trained so are."""
+    if len(np.unique(np.abs(number_N[:_SAMPLE]))) > 1 << (bits - 1):
+        return False
+    try:
+        grid("uniform").find(number_N, bits, "the values")
+    except BadInputError:
+        return False
+    return True
+
+
+def bfloat_step(step: float) -> float:
     """Rounded down to the eight significant bits of bfloat16."""
     pattern = np.array([step], np.float32).view(np.uint32) & np.uint32(0xFFFF_0000)
     return float(pattern.view(np.float32)[0])

@@ -36,6 +36,7 @@ def draw(result: "BoundResult", folder: Path) -> list[Path]:
         axis.plot(bits[front], 100 * errors[front], "o-", color=COLOURS[0], label="Pareto front")
         axis.plot(bits[front], 100 * tests[front], "--", color=COLOURS[1], label="its test error")
         axis.plot(bits[best], 100 * errors[best], "*", color=COLOURS[1], markersize=8, label="smallest bound")
+        axis.plot([], [], color="0.5", linewidth=0.7, label="contours: the bound")
         axis.set(xscale="log", xlabel="description length (bits)", ylabel="error (%)")
         axis.set_ylim(0, 100 * levels[-1])
         fig.legend(loc="outside upper center", ncols=2)

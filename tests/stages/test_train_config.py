@@ -96,6 +96,7 @@ WRONG: dict[str, list[Any]] = {
     "lambda_fc": [-1e-9, *NOT_FINITE],
     "beta": [-1e-9, *NOT_FINITE],
     "refit": [True],
+    "round_bits": [0, 13],
     "step_in_backward": [],  # only with others, below
     "kernels": ["2,2"],
     "strides": ["1,1"],

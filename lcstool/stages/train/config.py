@@ -127,6 +127,13 @@ class TrainConfig(LcnOptions):
         "Optimization",
         choices=LR_MATCHES,
     )
+    round_bits: int | None = option(
+        None,
+        "Train a network whose parameters are on a grid of so many bits a tensor (1 to 12), gradients passed straight "
+        "through; the file holds the rounded network.",
+        "Optimization",
+        unsaid_default=True,
+    )
     step_in_backward: bool = option(
         False,
         "Update each layer as its gradient appears (beta-lasso): less memory, same numbers.",
@@ -181,6 +188,12 @@ class TrainConfig(LcnOptions):
         if self.optim == "beta-lasso" and (self.momentum or self.weight_decay):
             raise UsageError(
                 "beta-lasso has no momentum and no weight decay", hint="use --optim sgd for those"
+            )
+        bits = self.round_bits
+        _require(bits is None or 1 <= bits <= 12, "round_bits", bits, "in 1 to 12")
+        if bits is not None and self.step_in_backward:
+            raise UsageError(
+                "step_in_backward moves parameters while round_bits has them rounded; give one of them"
             )
         if self.step_in_backward and (
             self.optim != "beta-lasso" or self.precision == "fp16" or self.lr_match != "none"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -15,6 +16,7 @@ from lcstool.models.local import SeededDropout
 from lcstool.optim import BetaLasso
 from lcstool.runtime import stream
 from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.rounding import Rounding
 from lcstool.stages.train.setup import Setup
 from lcstool.stages.train.state import Position
 
@@ -61,6 +63,7 @@ class Loop:
             for module in setup.model.modules()
             if isinstance(module, NORM_LAYERS) and not any(p.requires_grad for p in module.parameters())
         ]
+        self.rounding = Rounding(setup.model, config.round_bits) if config.round_bits is not None else None
         if isinstance(setup.optimizer, BetaLasso):
             setup.optimizer.planned_steps = self.num_steps
             if config.step_in_backward:
@@ -68,6 +71,10 @@ class Loop:
                     raise UsageError("--step-in-backward keeps no gradients that several ranks could sum")
                 setup.optimizer.step_in_backward()
         self.dropouts = [m for m in setup.model.modules() if isinstance(m, SeededDropout) and m.p > 0]
+
+    def rounded(self) -> AbstractContextManager[None]:
+        """Within the block the network is the one that is trained for: rounded, if that was asked for."""
+        return self.rounding.applied() if self.rounding is not None else nullcontext()
 
     @property
     def num_steps(self) -> int:
@@ -113,13 +120,14 @@ class Loop:
         labels = batch.labels[self.share]
 
         autocast = AUTOCAST[config.precision]
-        with torch.autocast(self.setup.device.type, dtype=autocast, enabled=autocast is not None):
-            logits = self.setup.model(self.prepare(images))
-        loss = compute_loss(config.loss, logits, labels, config.label_smoothing)
-        if self.group.size > 1:
-            loss = loss * (len(labels) / len(indices))
-        optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        with self.rounded():
+            with torch.autocast(self.setup.device.type, dtype=autocast, enabled=autocast is not None):
+                logits = self.setup.model(self.prepare(images))
+            loss = compute_loss(config.loss, logits, labels, config.label_smoothing)
+            if self.group.size > 1:
+                loss = loss * (len(labels) / len(indices))
+            optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(loss).backward()
         correct = (logits.argmax(dim=1) == labels).sum()
         whole_loss, whole_correct = self.group.sum_gradients(optimizer, loss.detach(), correct)
         if config.lr_match == "orbit" and self.setup.subspace is not None:

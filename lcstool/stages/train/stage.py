@@ -162,14 +162,15 @@ class _Run:
                 self.evaluated |= self._score(name, split)
 
     def _score(self, name: str, split: Any, check: bool = True) -> Record:
-        score = evaluate(
-            self.setup.model,
-            split.to(self.setup.device),
-            self.loop.prepare,
-            self.config.loss,
-            autocast=AUTOCAST[self.config.precision],
-            group=self.group,
-        )
+        with self.loop.rounded():
+            score = evaluate(
+                self.setup.model,
+                split.to(self.setup.device),
+                self.loop.prepare,
+                self.config.loss,
+                autocast=AUTOCAST[self.config.precision],
+                group=self.group,
+            )
         if check and not math.isfinite(score.loss):
             raise NonFiniteError(
                 f"the {name} loss is not finite after epoch {self.loop.position.epoch + 1}",
@@ -194,7 +195,10 @@ class _Run:
             raise BadInputError("snapshots need an output file, whose name theirs are derived from")
         name = self.outputs.snapshot.format(epoch=f"{epoch:0{len(str(self.config.epochs))}d}")
         if self.group.leads:
-            write_checkpoint(name, self._header(epoch, dict(self.evaluated)), self.setup.model.state_dict())
+            with self.loop.rounded():
+                write_checkpoint(
+                    name, self._header(epoch, dict(self.evaluated)), self.setup.model.state_dict()
+                )
         self.files.append(name)
 
     def _header(self, epochs: int, metrics: Record) -> Header:
@@ -215,6 +219,9 @@ class _Run:
     def _finish(self) -> Header:
         """Score the final network on clean images and write it; only then is the saved state removed."""
         self.group.check_same(self.setup.model.state_dict(), "after the last epoch")
+        if self.loop.rounding is not None:
+            self.loop.rounding.settle()
+            self.loop.rounding = None
         metrics: Record = {}
         splits = {
             "train": self.loop.train,
