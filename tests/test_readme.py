@@ -40,7 +40,8 @@ def test_the_table_of_stages_is_that_of_the_command_line() -> None:
     named = set(
         re.findall(r"^\| `(\w+(?:-\w+)*)` \|", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
     )
-    assert named == {command.name or command.callback.__name__ for command in app.registered_commands}
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert named == commands | {group.name for group in app.registered_groups}
 
 
 def test_the_python_of_the_readme_runs() -> None:

@@ -22,11 +22,17 @@ from fuzz.fuzzing import TooSlow, fuzz, limits, mutated, replaced_values
 
 from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
 from lcstool.cli.options import resolve
+from lcstool.codes import CODES
+from lcstool.codes.quantise import quantise
 from lcstool.data import load_dataset
 from lcstool.errors import UsageError
 from lcstool.lcn.file import read_lcn
 from lcstool.models import ModelSpec, build_model, load_model
 from lcstool.models.trace import trace
+from lcstool.stages.bound.code_file import write_code
+from lcstool.stages.bound.config import BoundConfig
+from lcstool.stages.bound.description import describe
+from lcstool.stages.bound.stage import decode_file
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.energy.config import EnergyConfig
 from lcstool.stages.interpolate.config import InterpolateConfig
@@ -35,8 +41,23 @@ from lcstool.stages.sharpness.config import SharpnessConfig
 from lcstool.stages.train.config import TrainConfig
 from lcstool.weights import count_layer, find_weights
 
+# Code, bits of a value, grid, batch norms.
+WAYS = (
+    ("paper", 4, "uniform", "fold"),
+    ("comb", 32, "uniform", "count"),
+    ("structured", 3, "kmeans", "fold"),
+    ("entropy", 2, "uniform", "fold"),
+)
 Make = Callable[[random.Random], bytes]
-CONFIGS = (TrainConfig, EmbedConfig, EnergyConfig, InterpolateConfig, PruneStatsConfig, SharpnessConfig)
+CONFIGS = (
+    TrainConfig,
+    BoundConfig,
+    EmbedConfig,
+    EnergyConfig,
+    InterpolateConfig,
+    PruneStatsConfig,
+    SharpnessConfig,
+)
 
 
 def counts() -> list[Any]:
@@ -147,6 +168,58 @@ def test_a_pickle_is_never_unpickled(tmp_path: Path) -> None:
     outcomes = fuzz(lambda draw: mutated(seeds, draw), read_checkpoint, tmp_path / "case.safetensors", 200, 2)
     assert outcomes["accepted"] == 0
     assert not marker.exists()
+
+
+# Codes
+
+
+@pytest.fixture(scope="module")
+def codes(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """A small network by every code, with several kinds of values."""
+    folder = tmp_path_factory.mktemp("codes")
+    files = []
+    for spec in (ModelSpec("s-conv", (9, 9), 3, 2, 1), ModelSpec("vanilla-cnn", (8, 8), 3, 2, 1)):
+        (folder / "model.safetensors").write_bytes(model_file(spec, folder / "model.safetensors"))
+        checkpoint = open_checkpoint(str(folder / "model.safetensors"))
+        for name, bits, grid, bn in WAYS:
+            description = describe(checkpoint, bn)
+            tensors, values = quantise(description.tensors, bits, grid)
+            side = description.side(values)
+            string = CODES[name].encode(tensors, side)
+            out = folder / f"{name}.safetensors"
+            write_code(str(out), description, side, name, bn, string, {"stage": "bound"})
+            files.append(out.read_bytes())
+    return files
+
+
+def odd_code(seeds: list[bytes]) -> Make:
+    """Half of the cases have wrong bits under a right header, so that the decoders themselves are reached."""
+    whole = odd_checkpoint(seeds)
+
+    def make(draw: random.Random) -> bytes:
+        if draw.random() < 0.5:
+            return whole(draw)
+        header, data = unpacked(draw.choice(seeds))
+        bits = bytearray(data)
+        for _ in range(draw.choice((1, 2, 8))):
+            bits[draw.randrange(len(bits))] ^= 1 << draw.randrange(8)
+        return packed(header, bytes(bits))
+
+    return make
+
+
+@pytest.mark.parametrize("num_cases", counts())
+def test_decoders(codes: list[bytes], tmp_path: Path, num_cases: int) -> None:
+    for seed in codes:
+        (tmp_path / "whole.safetensors").write_bytes(seed)
+        decode_file(str(tmp_path / "whole.safetensors"), str(tmp_path / "out.safetensors"))
+
+    def target(path: Path) -> None:
+        decode_file(str(path), str(tmp_path / "out.safetensors"))
+
+    outcomes = fuzz(odd_code(codes), target, tmp_path / "case.safetensors", num_cases, 5)
+    report("codes", outcomes)
+    assert outcomes["BadInputError"] > num_cases / 3
 
 
 # Data
