@@ -51,7 +51,12 @@ def read_code(checkpoint: Checkpoint) -> tuple[Header, nn.Module]:
     header, where = checkpoint.require_kind(CODE), checkpoint.where
     state = header.state or {}
     code, num_bits, values = state.get("code"), state.get("num_bits"), state.get("values")
-    if code not in CODES or type(num_bits) is not int or not isinstance(values, dict):
+    if (
+        not isinstance(code, str)
+        or code not in CODES
+        or type(num_bits) is not int
+        or not isinstance(values, dict)
+    ):
         raise BadInputError(f"{where} does not say by which code, of how many bits and of what values it is")
     if state.get("bn") not in ("fold", "count") or header.input is None:
         raise BadInputError(f"{where} does not say how its batch norms and its input are described")
@@ -67,7 +72,7 @@ def read_code(checkpoint: Checkpoint) -> tuple[Header, nn.Module]:
     shapes = {MEAN: channels, STD: channels} | {name: own[name] for name in names}
     side = side_of(shapes, header, kind)
     bits = BitString(checkpoint[_BITS].numpy().tobytes(), num_bits)
-    tensors = CODES[str(code)].decode(bits, side)
+    tensors = CODES[code].decode(bits, side)
     model, fields = rebuilt(model, header, tensors)
     return with_input(
         Header("model", header.model, header.input, header.layers, {}, header.history), fields
