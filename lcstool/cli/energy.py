@@ -46,9 +46,9 @@ def energy(
 ) -> None:  # fmt: skip
     """Measure the energy of first-layer filters along the principal components of image patches.
 
-    Any state dict will do, of any kernel size. Several files are correlated with one another, each with random and
-    with its own initial weights, beside the band of chance. With --theory the profile of a linear CNN on the same
-    images is predicted, without training one.
+    Any state dict will do, of any kernel size, as safetensors. Several files are correlated with one another, each
+    with random and with its own initial weights, beside the band of chance. With --theory the profile of a linear CNN
+    on the same images is predicted, without training one.
     """
     from lcstool.checkpoint import check_writable
     from lcstool.stages.energy.report import to_json
@@ -66,6 +66,8 @@ def energy(
         from lcstool.plots.energy import draw
 
         show_files(draw(result, plots))
+    for warning in (*result.warnings, *(result.theory.warnings if result.theory else ())):
+        stderr().print(f"[yellow]warning:[/] {plain(warning)}")
     if as_json:
         print_json(to_json(result))
         return
@@ -76,13 +78,15 @@ def _show(result: "EnergyResult", out: "Console") -> None:
     basis = result.basis
     if basis is not None:
         rows, columns = basis.kernel_size
-        raw = not any(basis.pixels.mean) and set(basis.pixels.std) == {1.0}
+        total = basis.eigenvalues_D.sum().item()
+        share = percent(basis.eigenvalues_D[0].item() / total if total else None, 1)
         out.print(
-            f"basis: {basis.num_components} components of {basis.moments.num_patches:,} {rows}x{columns} patches, "
-            f"{'raw pixels in [0, 1]' if raw else 'standardised pixels'}; the first holds "
-            f"{percent((basis.eigenvalues_D[0] / basis.eigenvalues_D.sum()).item(), 1)} of the variance; "
-            f"{basis.digest[:19]}..."
+            f"basis of {plain(basis.images)}: {basis.num_components} components of {basis.moments.num_patches:,} "
+            f"{rows}x{columns} patches, {'raw pixels in [0, 1]' if basis.is_raw else 'standardised pixels'}; "
+            f"the first holds {share} of the variance; {basis.digest[:19]}..."
         )
+    elif result.banks:
+        out.print(f"basis: {plain(result.banks[0].profile.basis[:19])}...")
     if result.banks:
         _show_banks(result, out)
     if len(result.banks) > 1:
@@ -91,18 +95,23 @@ def _show(result: "EnergyResult", out: "Console") -> None:
     _show_theory(result, out)
 
 
+def _names(result: "EnergyResult") -> list[str]:
+    """The files, numbered where there are several."""
+    names = [plain(bank.where) for bank in result.banks]
+    return names if len(names) == 1 else [f"{index} {name}" for index, name in enumerate(names, 1)]
+
+
 def _show_banks(result: "EnergyResult", out: "Console") -> None:
     table = new_table(
         "Profiles", "file", "layer", "kind", "filters", "r with random init (95 %)", "r with own init",
         "r by chance (95 %)",
     )  # fmt: skip
-    for bank in result.banks:
+    for name, bank in zip(_names(result), result.banks, strict=True):
         size = bank.profile.num_filters
         table.add_row(
-            plain(bank.where), plain(bank.layer), bank.kind,
+            name, plain(bank.layer), bank.kind,
             f"{size:,}" if size == bank.num_units else f"{size:,} of {bank.num_units:,}",
-            _band(bank.random), "-" if bank.initial_r is None else f"{bank.initial_r:.3f}",
-            _band(result.chance[size, size]),
+            _band(bank.random), _r(bank.initial_r), _band(result.chance[bank.chance, bank.chance]),
         )  # fmt: skip
     out.print(table)
 
@@ -111,12 +120,28 @@ def _band(band: "Band | None") -> str:
     return "-" if band is None else f"{band.mean:.2f} ({band.low:.2f} to {band.high:.2f})"
 
 
+def _r(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _r_band(value: float | None, band: "Band | None") -> str:
+    """r and its interval, to as many digits."""
+    return _r(value) if band is None else f"{_r(value)} ({band.low:.3f} to {band.high:.3f})"
+
+
 def _show_correlation(result: "EnergyResult", out: "Console") -> None:
+    from lcstool.stages.energy.report import correlations
+
     count = len(result.banks)
     table = new_table("Pearson r between profiles", "", *(str(index + 1) for index in range(count)))
-    for index, row in enumerate(result.correlation_RR.tolist()):
-        table.add_row(f"{index + 1} {plain(result.banks[index].where)}", *(f"{r:.3f}" for r in row))
+    for name, row in zip(_names(result), correlations(result), strict=True):
+        table.add_row(name, *map(_r, row))
     out.print(table)
+    bands = [
+        f"{first} with {second}: {band.low:.2f} to {band.high:.2f}"
+        for (first, second), band in result.chance.items()
+    ]
+    out.print(f"r by chance (95 %), by numbers of filters: {'; '.join(bands)}")
 
 
 def _show_labels(result: "EnergyResult", out: "Console") -> None:
@@ -124,7 +149,10 @@ def _show_labels(result: "EnergyResult", out: "Console") -> None:
         return
     shown = min(10, result.labels_LD.shape[1])
     table = new_table(
-        "Correlation of class and mean projection", "class", *(f"p{index}" for index in range(shown))
+        f"Correlation of class and mean projection (noise {result.num_images**-0.5:.2g}; the first {shown} of "
+        f"{result.labels_LD.shape[1]} components)",
+        "class",
+        *(f"p{index}" for index in range(shown)),
     )
     for name, row in zip(result.class_names, result.labels_LD.tolist(), strict=True):
         table.add_row(plain(name), *(f"{r:.3f}" for r in row[:shown]))
@@ -135,8 +163,6 @@ def _show_theory(result: "EnergyResult", out: "Console") -> None:
     theory = result.theory
     if theory is None:
         return
-    for warning in theory.warnings:
-        stderr().print(f"[yellow]warning:[/] {plain(warning)}")
     if theory.energy_D is not None and not theory.comparisons:
         numbers = " ".join(f"{value:.3g}" for value in theory.energy_D.tolist())
         out.print(f"predicted profile ({theory.name}): {numbers}")
@@ -145,14 +171,13 @@ def _show_theory(result: "EnergyResult", out: "Console") -> None:
         f"Linear CNN, {theory.name}: {theory.width} filters, initial sd {theory.sigma:.3g}",
         "file", "r (95 %)", "best steps (95 %)", "r there (95 %)",
     )  # fmt: skip
-    for bank, comparison in zip(result.banks, theory.comparisons, strict=True):
+    for name, comparison in zip(_names(result), theory.comparisons, strict=True):
         fit = comparison.fit
-        r = "-"
-        if comparison.pearson is not None and comparison.band is not None:
-            r = f"{comparison.pearson:.3f} ({comparison.band.low:.3f} to {comparison.band.high:.3f})"
-        steps = "-" if fit is None else f"{fit.steps:.4g} ({fit.steps_low:.3g} to {fit.steps_high:.3g})"
+        steps = "-" if fit is None else f"{fit.steps:.4g}"
+        if fit is not None and fit.steps_low is not None and fit.steps_high is not None:
+            steps += f" ({fit.steps_low:.3g} to {fit.steps_high:.3g})"
         if fit is not None and fit.at_edge:
             steps += ", at the range's end"
-        there = "-" if fit is None else f"{fit.pearson:.3f} ({fit.band.low:.3f} to {fit.band.high:.3f})"
-        table.add_row(plain(bank.where), r, steps, there)
+        there = "-" if fit is None else _r_band(fit.pearson, fit.band)
+        table.add_row(name, _r_band(comparison.pearson, comparison.band), steps, there)
     out.print(table)

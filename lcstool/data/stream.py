@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lcstool.data import load_dataset, parse_dataset
+from lcstool.errors import BadInputError
 
 # Shape suffixes: N images, B images of a block, C channels, H W height and width.
 
@@ -56,6 +57,9 @@ def stream_images(
 
         assert path is not None
         files = FolderFiles.of(path, "train", image_size, classes)
+        for label, class_name in enumerate(files.classes):
+            if not any(number == label for _, number in files.files):
+                raise BadInputError(f"{path}: class {class_name!r} has no training image")
         return ImageStream(source, (3, *files.size), files.classes, files.labels(), files.blocks, None)
     dataset = load_dataset(name, image_size, data_dir)
     if classes:

@@ -1,22 +1,21 @@
 """Energy profiles of first layers: the basis of patches, profiles in it, and the theory that predicts them."""
 
-from lcstool.energy.basis import PatchBasis, raw_pixels
+from lcstool.energy.bands import Band, bootstrap_band, chance_band, initial_band, profile_of, random_profiles
+from lcstool.energy.basis import Images, PatchBasis, raw_pixels
 from lcstool.energy.basis_file import open_basis, save_basis
 from lcstool.energy.fit import Fit, fit_descent, fit_steps, steps_range
 from lcstool.energy.linear import LOSSES, Descent, LinearProblem
+from lcstool.energy.noise import dense_noise
 from lcstool.energy.patches import PatchMoments, average_patches, patch_moments
 from lcstool.energy.profile import (
     NORMALISATIONS,
-    Band,
     EnergyProfile,
-    bootstrap_band,
-    chance_band,
     correlation_matrix,
     energy_profile,
     group_energy,
-    initial_band,
     label_correlations,
     pearson,
+    resampling,
 )
 from lcstool.energy.theory import Prediction, linear_gd_profile, optimal_profile, random_label_profile
 
@@ -27,6 +26,7 @@ __all__ = [
     "Descent",
     "EnergyProfile",
     "Fit",
+    "Images",
     "LinearProblem",
     "PatchBasis",
     "PatchMoments",
@@ -35,6 +35,7 @@ __all__ = [
     "bootstrap_band",
     "chance_band",
     "correlation_matrix",
+    "dense_noise",
     "energy_profile",
     "fit_descent",
     "fit_steps",
@@ -46,8 +47,11 @@ __all__ = [
     "optimal_profile",
     "patch_moments",
     "pearson",
+    "profile_of",
     "random_label_profile",
+    "random_profiles",
     "raw_pixels",
+    "resampling",
     "save_basis",
     "steps_range",
 ]

@@ -25,6 +25,26 @@ from lcstool.errors import BadInputError
 
 
 @dataclass(frozen=True)
+class Images:
+    """Which images a basis is of.
+
+    Attributes:
+        name: The data set's name; None if unknown.
+        classes: Those that were kept; none is all.
+        digest: Of the data set; None where it was streamed.
+    """
+
+    name: str | None = None
+    classes: tuple[str, ...] = ()
+    digest: str | None = None
+
+    def __str__(self) -> str:
+        return (self.name or "unknown images") + (
+            f" (classes {', '.join(self.classes)})" if self.classes else ""
+        )
+
+
+@dataclass(frozen=True)
 class PatchBasis:
     """Principal components of patches: eigenvectors of their centred covariance, largest eigenvalue first.
 
@@ -34,7 +54,7 @@ class PatchBasis:
         eigenvectors_DD: A component a row, float64, its largest entry (the first of equals) positive.
         eigenvalues_D: In squared units of the patches, float64, none negative.
         mean_D: The mean patch, in units of the patches.
-        dataset: Digest of the data set, or None.
+        images: The images it is of.
     """
 
     moments: PatchMoments
@@ -42,14 +62,14 @@ class PatchBasis:
     eigenvectors_DD: Tensor
     eigenvalues_D: Tensor
     mean_D: Tensor
-    dataset: str | None = None
+    images: Images = Images()
 
     @staticmethod
     def of(
         blocks: Iterable[Tensor],
         kernel_size: tuple[int, int],
         pixels: Preprocess | None = None,
-        dataset: str | None = None,
+        images: Images = Images(),
     ) -> "PatchBasis":
         """Measure the basis of uint8 images, in one pass; errors as in `patch_moments`.
 
@@ -57,7 +77,7 @@ class PatchBasis:
             blocks: uint8 images (B, C, H, W).
             kernel_size: Rows and columns.
             pixels: From bytes to the units of the patches; None is [0, 1].
-            dataset: Digest of the data set, to be kept.
+            images: Which images these are, to be kept.
         """
         moments = patch_moments(blocks, kernel_size)
         pixels = pixels or raw_pixels(moments.channels)
@@ -74,7 +94,7 @@ class PatchBasis:
             (size_DD >= (1 - 1e-6) * size_DD.amax(dim=1, keepdim=True)).int().argmax(dim=1, keepdim=True)
         )
         vectors_DD = (vectors_DD * vectors_DD.gather(1, first_D).sign()).contiguous()
-        return PatchBasis(moments, pixels, vectors_DD, values_D.flip(0).clamp(min=0), mean_D, dataset)
+        return PatchBasis(moments, pixels, vectors_DD, values_D.flip(0).clamp(min=0), mean_D, images)
 
     @property
     def kernel_size(self) -> tuple[int, int]:
@@ -83,6 +103,11 @@ class PatchBasis:
     @property
     def num_components(self) -> int:
         return len(self.eigenvalues_D)
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether its patches are of pixels from 0 (black) to 1 (white)."""
+        return not any(self.pixels.mean) and set(self.pixels.std) == {1.0}
 
     @cached_property
     def covariance_DD(self) -> Tensor:

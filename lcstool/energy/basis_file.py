@@ -1,8 +1,8 @@
 """A basis as a file: a checkpoint of kind `basis`, whose components are checked against its own moments.
 
 Tensors: eigenvectors (D, D), eigenvalues, mean (float64, in units of the patches), sums and scatter (int64, in
-bytes). The header's `input` has the kernel's size, the channels, how many images and patches, the data set's digest,
-and how bytes become the units of the patches.
+bytes). The header's `input` has the kernel's size, the channels, how many images and patches, the data set's
+name, classes and digest, and how bytes become the units of the patches.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ import torch
 
 from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
 from lcstool.data.preprocess import Preprocess
-from lcstool.energy.basis import PatchBasis, patches_in_units
+from lcstool.energy.basis import Images, PatchBasis, patches_in_units
 from lcstool.energy.patches import PatchMoments
 from lcstool.errors import BadInputError
 
@@ -34,7 +34,8 @@ def save_basis(basis: PatchBasis, out: str | Path, history: Iterable[dict[str, A
     moments = basis.moments
     about = {
         "kernel_size": list(moments.kernel_size), "channels": moments.channels,
-        "num_images": moments.num_images, "num_patches": moments.num_patches, "dataset": basis.dataset,
+        "num_images": moments.num_images, "num_patches": moments.num_patches,
+        "dataset": basis.images.digest, "dataset_name": basis.images.name, "classes": list(basis.images.classes),
     }  # fmt: skip
     tensors = {
         "eigenvectors": basis.eigenvectors_DD, "eigenvalues": basis.eigenvalues_D, "mean": basis.mean_D,
@@ -57,11 +58,13 @@ def open_basis(source: str | Path) -> PatchBasis:
     try:
         rows, columns = about["kernel_size"]
         counts = [rows, columns, *(about[name] for name in ("channels", "num_images", "num_patches"))]
-        dataset = about["dataset"]
+        images = Images(about.get("dataset_name"), tuple(about.get("classes", ())), about["dataset"])
         if not all(type(count) is int and 0 < count < 2**62 for count in counts):
             raise ValueError("sizes and counts should be positive whole numbers")
-        if not isinstance(dataset, str | None):
-            raise ValueError("dataset should be a digest")
+        if not all(
+            isinstance(text, str) for text in (images.name or "", images.digest or "", *images.classes)
+        ):
+            raise ValueError("the data set should have a name, class names and a digest")
     except (KeyError, TypeError, ValueError) as error:
         raise BadInputError(f"{where}: the header's input description is not usable: {error}") from None
     channels, num_images, num_patches = counts[2:]
@@ -101,4 +104,4 @@ def open_basis(source: str | Path) -> PatchBasis:
         raise BadInputError(
             f"{where}: the eigenvalues do not descend to zero, or the mean is not that of the sums"
         )
-    return PatchBasis(moments, pixels, vectors_DD, values_D, mean_D, dataset)
+    return PatchBasis(moments, pixels, vectors_DD, values_D, mean_D, images)

@@ -11,11 +11,12 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from lcstool.energy.bands import Band, profile_of
 from lcstool.energy.linear import Descent, LinearProblem
-from lcstool.energy.profile import Band, EnergyProfile, pearson
+from lcstool.energy.profile import EnergyProfile, pearson, resampling
 from lcstool.errors import BadInputError
 
-# Shape suffixes: D components, T numbers of steps on the grid, B bootstrap draws.
+# Shape suffixes: M filters, D components, T numbers of steps on the grid, B bootstrap draws.
 
 _PER_DECADE = 25
 _MOST_DECADES = 24
@@ -29,17 +30,17 @@ class Fit:
         steps: Where r is largest; as a real number where the descent allows one.
         pearson: r there.
         energy_D: The prediction there.
-        band: r over resamplings of the filters, the steps fitted anew for each.
-        steps_low, steps_high: Quantiles of 2.5 % and 97.5 % of the steps so fitted, to the grid's few per cent.
+        band: r over resamplings of the filters, the steps fitted anew for each; None of a single filter.
+        steps_low, steps_high: Quantiles of 2.5 % and 97.5 % of the steps so fitted, to a few per cent, or None.
         at_edge: Whether the best lies at an end of the range, so that the number of steps means little.
     """
 
     steps: float
     pearson: float
     energy_D: Tensor
-    band: Band
-    steps_low: float
-    steps_high: float
+    band: Band | None
+    steps_low: float | None
+    steps_high: float | None
     at_edge: bool
 
 
@@ -65,7 +66,8 @@ def fit_steps(
 
     Args:
         profile: Measured.
-        predict: From a number of steps to the predicted profile (D,).
+        predict: From a number of steps to the predicted profile (D,); or to energies (M, D) predicted of each of the
+            filters, which are then resampled together with those measured.
         bounds: Fewest and most steps, 0 < fewest < most.
         generator: Of the bootstrap over filters.
         whole: Whether only whole numbers are allowed (a descent that overshoots).
@@ -81,14 +83,11 @@ def fit_steps(
     steps_T = torch.logspace(math.log10(low), math.log10(high), size, dtype=torch.float64).clamp(low, high)
     if whole:
         steps_T = steps_T.round().unique()
-    predicted_TD = torch.stack([predict(steps) for steps in steps_T.tolist()])
-    best = int(pearson(profile.energy_D, predicted_TD).argmax())
-    drawn_BT = pearson(profile.resampled(num_draws, generator)[:, None], predicted_TD)
-    r_B, index_B = drawn_BT.max(dim=1)
-    quantiles = torch.quantile(steps_T[index_B], torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    predicted = [predict(steps) for steps in steps_T.tolist()]
+    best = int(pearson(profile.energy_D, torch.stack([profile_of(some) for some in predicted])).argmax())
 
     def misfit(log_steps: float) -> float:
-        return -pearson(profile.energy_D, predict(_steps(log_steps, whole))).item()
+        return -pearson(profile.energy_D, profile_of(predict(_steps(log_steps, whole)))).item()
 
     around = [math.log(steps_T[min(max(best + side, 0), len(steps_T) - 1)].item()) for side in (-1, 1)]
     candidates = [steps_T[best].item()]
@@ -96,9 +95,21 @@ def fit_steps(
         found = minimize_scalar(misfit, bounds=around, method="bounded", options={"xatol": 1e-8})
         candidates.append(_steps(float(found.x), whole))
     steps = min(candidates, key=lambda count: misfit(math.log(count)))
-    r = -misfit(math.log(steps))
     at_edge = best in (0, len(steps_T) - 1)
-    return Fit(steps, r, predict(steps), Band.of(r_B), quantiles[0], quantiles[1], at_edge)
+    # The best is no point of the grid; without it the bootstrap could not find it again.
+    steps_T, predicted = torch.cat([steps_T, steps_T.new_tensor([steps])]), [*predicted, predict(steps)]
+    band = steps_low = steps_high = None
+    if profile.num_filters > 1:
+        weights_BM = resampling(profile.num_filters, num_draws, generator)
+        drawn_BD = profile.weighted(weights_BM)
+        r_BT = torch.stack([pearson(drawn_BD, profile_of(some, weights_BM)) for some in predicted], dim=1)
+        r_B, index_B = r_BT.max(dim=1)
+        band = Band.of(r_B)
+        ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+        steps_low, steps_high = torch.quantile(steps_T[index_B], ends).tolist()
+    return Fit(
+        steps, -misfit(math.log(steps)), profile_of(predicted[-1]), band, steps_low, steps_high, at_edge
+    )
 
 
 def _steps(log_steps: float, whole: bool) -> float:
@@ -125,7 +136,7 @@ def fit_descent(
         profile: Measured, in the problem's basis.
         problem: Of the data.
         descent: Its rate; its steps are fitted.
-        predict: The profile (D,) of a problem after a descent.
+        predict: Of a problem after a descent, as in `fit_steps`.
         generator: Of the bootstrap.
         num_draws: Resamplings of the filters.
     """

@@ -63,7 +63,7 @@ class LinearProblem:
         half_E: U^T (1/2, ..., 1/2), the expected target under random labels.
         components_DD: The basis, a component a row.
         num_images: N.
-        warnings: What makes the theory inapplicable or its answer not unique.
+        warnings: What makes the theory inapplicable.
     """
 
     roots_E: Tensor
@@ -109,7 +109,7 @@ class LinearProblem:
         roots_E[:rank] = values[:rank]
         rotated = torch.zeros(size, len(targets), dtype=torch.float64)
         rotated[:rank] = (left.T @ triangle[:, size:])[:rank]
-        warnings = _warnings(average_ND, labels_N, rank)
+        warnings = _warnings(average_ND, labels_N)
         target_E = rotated[:, 1] if labels_N is not None else None
         return LinearProblem(
             roots_E, right.T, target_E, rotated[:, 0], components_DD, num_images, tuple(warnings)
@@ -189,7 +189,7 @@ def over_roots(value_E: Tensor, root_E: Tensor) -> Tensor:
     return torch.where(root_E > 0, value_E / torch.where(root_E > 0, root_E, 1), 0)
 
 
-def _warnings(average_ND: Tensor, labels_N: Tensor | None, rank: int) -> list[str]:
+def _warnings(average_ND: Tensor, labels_N: Tensor | None) -> list[str]:
     """What of the data does not suit the theory."""
     found = []
     if labels_N is not None and not ((labels_N == 0) | (labels_N == 1)).all():
@@ -197,9 +197,5 @@ def _warnings(average_ND: Tensor, labels_N: Tensor | None, rank: int) -> list[st
     if average_ND.mean(dim=0).square().sum() < 0.1 * average_ND.square().sum(dim=1).mean():
         found.append(
             "the images seem mean-subtracted: the theory takes raw pixels, whose mean carries its first term"
-        )
-    if rank < average_ND.shape[1]:
-        found.append(
-            f"K^T K is singular (rank {rank} of {average_ND.shape[1]}): of the optimal filters the shortest is taken"
         )
     return found

@@ -144,7 +144,7 @@ def _checked(blocks: Iterable[Tensor], kernel_size: tuple[int, int]) -> Iterator
         raise BadInputError("no images, so no patches")
 
 
-def _windows(side: int, kernel: int) -> Tensor:
+def windows(side: int, kernel: int) -> Tensor:
     """(kernel, side) zeros and ones, float64: row i marks the pixels that entry i of the kernel meets."""
     offset = torch.arange(side)[None, :] - torch.arange(kernel)[:, None]
     return ((offset >= 0) & (offset <= side - kernel)).double()
@@ -152,8 +152,8 @@ def _windows(side: int, kernel: int) -> Tensor:
 
 def _window_sums(images_BCHW: Tensor, kernel_size: tuple[int, int]) -> Tensor:
     """The sum of each image's patches (B, C, I, J), float64 and whole."""
-    rows_IH = _windows(images_BCHW.shape[2], kernel_size[0])
-    columns_JW = _windows(images_BCHW.shape[3], kernel_size[1])
+    rows_IH = windows(images_BCHW.shape[2], kernel_size[0])
+    columns_JW = windows(images_BCHW.shape[3], kernel_size[1])
     return rows_IH @ (images_BCHW.double() @ columns_JW.T)
 
 
@@ -196,7 +196,7 @@ def _row_pairs(tiles_BCHW: Tensor, kernel_size: tuple[int, int]) -> Tensor:
     for row in range(whole, height):
         below = x_BHX[:, row:].flatten(1)
         products[row, :, : below.shape[1]] = x_BHX[:, row].T @ below
-    summed = _windows(height, rows) @ products.flatten(1).double()  # over the kernel's positions down
+    summed = windows(height, rows) @ products.flatten(1).double()  # over the kernel's positions down
     summed = summed.view(rows, channels, width, rows, channels, width)
     i, c, x, s, c2, x2 = summed.stride()
     # The positions across, by strides: one step to the right moves both columns.

@@ -1,16 +1,11 @@
 """Energy profiles: how much of a layer's filters lies along each principal component of the patches.
 
-Correlations between profiles are wide by chance alone (two random banks of 64 filters in 27 dimensions: standard
-deviation 0.2), so each comes with the band of what no relation gives.
-
 Ref: Chowers & Weiss 2023 (arXiv 2206.02454), section 2.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +15,6 @@ from lcstool.errors import BadInputError
 # Shape suffixes: N images, M filters, D components, L classes, R profiles, B draws, G groups.
 
 NORMALISATIONS = ("none", "filters", "profile")
-_BLOCK_NUMBERS = 1 << 22  # random numbers held at a time
 
 
 @dataclass(frozen=True)
@@ -31,11 +25,14 @@ class EnergyProfile:
         projections_MD: Inner product of each filter with each component, float64.
         basis: Digest of the basis; profiles of different bases are never compared.
         unit: Whether the profile is scaled to length 1.
+        noise_DD: Of units whose patches overlap, the covariance of a random one's squared energies (`dense_noise`);
+            None where a filter's projections are independent.
     """
 
     projections_MD: Tensor
     basis: str
     unit: bool = False
+    noise_DD: Tensor | None = None
 
     @property
     def num_filters(self) -> int:
@@ -46,13 +43,18 @@ class EnergyProfile:
         """Root mean square over the filters of their projections (scaled, if `unit`)."""
         return self._scaled(self.projections_MD.square().mean(dim=0).sqrt())
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether all components have one energy, as those of a layer of zeros: nothing correlates with that."""
+        return bool(self.energy_D.min() == self.energy_D.max())
+
+    def weighted(self, weights_BM: Tensor) -> Tensor:
+        """Profiles (B, D) of the filters by weights that sum to 1."""
+        return self._scaled((weights_BM @ self.projections_MD.square()).sqrt())
+
     def resampled(self, num_draws: int, generator: torch.Generator) -> Tensor:
         """Profiles (B, D) of banks of as many filters drawn from these with replacement: the bootstrap."""
-        size = self.num_filters
-        chosen = torch.randint(size, (num_draws, size), generator=generator)
-        counts_BM = torch.zeros(num_draws, size, dtype=torch.float64)
-        counts_BM.scatter_add_(1, chosen, torch.ones_like(counts_BM))
-        return self._scaled((counts_BM @ self.projections_MD.square() / size).sqrt())
+        return self.weighted(resampling(self.num_filters, num_draws, generator))
 
     def _scaled(self, energy: Tensor) -> Tensor:
         if not self.unit:
@@ -61,21 +63,12 @@ class EnergyProfile:
         return energy / torch.where(length > 0, length, 1)
 
 
-@dataclass(frozen=True)
-class Band:
-    """A distribution of correlations: mean, standard deviation, and quantiles of 2.5 % and 97.5 %."""
-
-    mean: float
-    sd: float
-    low: float
-    high: float
-    num_draws: int
-
-    @staticmethod
-    def of(values_B: Tensor) -> "Band":
-        low, high = torch.quantile(values_B, torch.tensor([0.025, 0.975], dtype=values_B.dtype)).tolist()
-        sd = values_B.std(correction=0).item()
-        return Band(values_B.mean().item(), sd, low, high, len(values_B))
+def resampling(num_filters: int, num_draws: int, generator: torch.Generator) -> Tensor:
+    """The share (B, M) that each filter has in as many drawn with replacement."""
+    chosen = torch.randint(num_filters, (num_draws, num_filters), generator=generator)
+    counts_BM = torch.zeros(num_draws, num_filters, dtype=torch.float64)
+    counts_BM.scatter_add_(1, chosen, torch.ones_like(counts_BM))
+    return counts_BM / num_filters
 
 
 def energy_profile(
@@ -135,67 +128,6 @@ def correlation_matrix(profiles: Sequence[EnergyProfile]) -> Tensor:
             )
     energy_RD = torch.stack([profile.energy_D for profile in profiles])
     return pearson(energy_RD[:, None], energy_RD[None, :])
-
-
-def chance_band(
-    num_filters: tuple[int, int], num_components: int, generator: torch.Generator, num_draws: int = 2000
-) -> Band:
-    """r between the profiles of two independent banks of random (normal) filters.
-
-    Args:
-        num_filters: Of either bank.
-        num_components: Dimension of the filters.
-        generator: Of the draws.
-        num_draws: Pairs of banks.
-    """
-    # The energy of normal filters along a component is chi-square; torch draws none from a generator.
-    seed = int(torch.randint(2**62, (1,), generator=generator))
-    random = np.random.default_rng(seed)
-    first_BD, second_BD = (
-        torch.from_numpy(np.sqrt(random.chisquare(size, (num_draws, num_components)))) for size in num_filters
-    )
-    return Band.of(pearson(first_BD, second_BD))
-
-
-def initial_band(
-    profile: EnergyProfile, basis: PatchBasis, generator: torch.Generator, num_draws: int = 500
-) -> Band:
-    """r of a profile with those of as many filters at random initialisation.
-
-    Filters are drawn as torch initialises a convolution, uniform within +-1/sqrt(fan_in).
-    """
-    values = [
-        pearson(profile.energy_D, (filters_BMD @ basis.eigenvectors_DD.T).square().mean(dim=1).sqrt())
-        for filters_BMD in _initial_filters(profile.num_filters, basis.num_components, generator, num_draws)
-    ]
-    return Band.of(torch.cat(values))
-
-
-def _initial_filters(
-    num_filters: int, fan_in: int, generator: torch.Generator, num_draws: int
-) -> Iterator[Tensor]:
-    """Banks of filters at initialisation (B, M, D), float64, in blocks."""
-    step = max(1, _BLOCK_NUMBERS // (num_filters * fan_in))
-    for start in range(0, num_draws, step):
-        shape = (min(step, num_draws - start), num_filters, fan_in)
-        uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
-        yield (2 * uniform - 1) / math.sqrt(fan_in)
-
-
-def bootstrap_band(
-    first: EnergyProfile, second: EnergyProfile | Tensor, generator: torch.Generator, num_draws: int = 1000
-) -> Band:
-    """r over resamplings of the filters, of both banks, or of the first against a fixed (predicted) profile (D,).
-
-    Raises:
-        BadInputError: profiles of different bases.
-    """
-    if isinstance(second, EnergyProfile):
-        correlation_matrix([first, second])  # refuses different bases
-        other = second.resampled(num_draws, generator)
-    else:
-        other = second
-    return Band.of(pearson(first.resampled(num_draws, generator), other))
 
 
 def label_correlations(

@@ -23,12 +23,14 @@ class Prediction:
         label_variance_D: Its variance over random labels.
         filter_variance_D: Variance around it: over the filters, and over their initialisation where that is random.
         warnings: What makes the prediction doubtful.
+        energies_MD: Of each filter, where those before training are given; their root mean square is the profile.
     """
 
     mean_D: Tensor
     label_variance_D: Tensor
     filter_variance_D: Tensor
     warnings: tuple[str, ...] = ()
+    energies_MD: Tensor | None = None
 
     @property
     def energy_D(self) -> Tensor:
@@ -51,9 +53,11 @@ def linear_gd_profile(
         BadInputError: filters of another shape or number, a step count that the rate does not allow.
         NonFiniteError: a diverging descent beyond float64.
     """
-    initial_D, variance_D = _initial(problem, descent, filters_MD, sigma)
+    initial_D, variance_D, offsets_MD = _initial(problem, descent, filters_MD, sigma)
     mean_D = problem.filter_after(descent, initial_D)
-    return Prediction(mean_D, torch.zeros_like(mean_D), variance_D, _all_warnings(problem, descent))
+    energies_MD = None if offsets_MD is None else (offsets_MD + mean_D).abs()
+    warnings = _all_warnings(problem, descent)
+    return Prediction(mean_D, torch.zeros_like(mean_D), variance_D, warnings, energies_MD)
 
 
 def random_label_profile(
@@ -66,11 +70,12 @@ def random_label_profile(
 
     Ref: CW theorems 4.3 and 4.4. Departs: both terms at once, of which the versions of the paper keep one or the other.
     """
-    initial_D, variance_D = _initial(problem, descent, filters_MD, sigma)
+    initial_D, variance_D, offsets_MD = _initial(problem, descent, filters_MD, sigma)
     mean_D = problem.filter_after(descent, initial_D, expected=True)
     _, rest_E = problem.powers(descent)
     spread_D = problem.directions_DE.square() @ over_roots(rest_E, problem.roots_E).square() / 4
-    return Prediction(mean_D, spread_D, variance_D, _all_warnings(problem, descent))
+    energies_MD = None if offsets_MD is None else ((offsets_MD + mean_D).square() + spread_D).sqrt()
+    return Prediction(mean_D, spread_D, variance_D, _all_warnings(problem, descent), energies_MD)
 
 
 def optimal_profile(problem: LinearProblem, sigma: float = 0.0) -> Prediction:
@@ -86,13 +91,14 @@ def optimal_profile(problem: LinearProblem, sigma: float = 0.0) -> Prediction:
         raise BadInputError("this prediction needs labels, and none were given")
     mean_D = problem.directions_DE @ over_roots(problem.target_E, problem.roots_E)
     variance_D = torch.full_like(mean_D, sigma**2)
-    return Prediction(mean_D, torch.zeros_like(mean_D), variance_D, problem.warnings)
+    warnings = _singular(problem, "of the optimal filters the shortest is taken")
+    return Prediction(mean_D, torch.zeros_like(mean_D), variance_D, warnings)
 
 
 def _initial(
     problem: LinearProblem, descent: Descent, filters_MD: Tensor | None, sigma: float
-) -> tuple[Tensor | None, Tensor]:
-    """The mean filter to begin with, and the variance that is added to its square at the end."""
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    """The mean filter to begin with, the variance added to its square at the end, and each filter less the mean."""
     size = problem.num_components
     if filters_MD is not None:
         flat_MD = filters_MD.detach().flatten(1).double()
@@ -101,18 +107,25 @@ def _initial(
                 f"initial filters of shape {list(flat_MD.shape)}; expected {[descent.width, size]}, finite"
             )
         projections_MD = flat_MD @ problem.components_DD.T
-        return projections_MD.mean(dim=0), projections_MD.var(dim=0, correction=0)
+        mean_D = projections_MD.mean(dim=0)
+        return mean_D, projections_MD.var(dim=0, correction=0), projections_MD - mean_D
     power_E, _ = problem.powers(descent)
     start_D = problem.directions_DE.square() @ power_E.square() * (sigma**2 / descent.width)
-    return None, start_D + sigma**2 * (1 - 1 / descent.width)
+    return None, start_D + sigma**2 * (1 - 1 / descent.width), None
 
 
 def _all_warnings(problem: LinearProblem, descent: Descent) -> tuple[str, ...]:
+    warnings = _singular(problem, "along the rest the filters stay as they began")
     rate, largest = descent.rate(problem.num_images), problem.roots_E.square().max().item()
     if rate * largest <= 2:
-        return problem.warnings
+        return warnings
     limit = descent.lr * 2 / (rate * largest)
-    return (
-        *problem.warnings,
-        f"gradient descent diverges at this learning rate; it is stable below {limit:.3g}",
-    )
+    return (*warnings, f"gradient descent diverges at this learning rate; it is stable below {limit:.3g}")
+
+
+def _singular(problem: LinearProblem, consequence: str) -> tuple[str, ...]:
+    """The problem's warnings, and what becomes of directions that no image has."""
+    rank, size = int((problem.roots_E > 0).sum()), problem.num_components
+    if rank == size:
+        return problem.warnings
+    return (*problem.warnings, f"K^T K is singular (rank {rank} of {size}): {consequence}")

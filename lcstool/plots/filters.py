@@ -13,8 +13,10 @@ from lcstool.plots.style import DIVERGING, SEQUENTIAL, bare
 # Shape suffixes: U units, C channels, H W grid, R K rows and columns of a weight.
 
 
-def draw_filters(fig: Any, filters_UCHW: Tensor, columns: int) -> None:
+def draw_filters(fig: Any, filters_UCHW: Tensor, columns: int, caption: str | None = None) -> None:
     """A grid of filters; zero is grey in colour pictures, white else. All share one scale, printed below.
+
+    A caption takes the scale's place, where that means nothing.
 
     The scale is that of the 99th percentile of the non-zero weights: one outlier must not pale all the rest.
     """
@@ -36,7 +38,9 @@ def draw_filters(fig: Any, filters_UCHW: Tensor, columns: int) -> None:
         bare(axis)
     for axis in axes[num:]:
         axis.axis("off")
-    if image is not None:
+    if caption is not None:
+        fig.supxlabel(caption, fontsize=7)
+    elif image is not None:
         fig.colorbar(image, ax=list(axes), location="bottom", shrink=0.6, aspect=30, label=label)
     else:
         fig.supxlabel(f"grey: 0, full colour: a weight of ±{scale:.2g}", fontsize=7)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lcstool.models.support import Support, convolution_support
+from lcstool.runtime import stream
 from lcstool.weights.tensors import WeightTensor
 
 # Shape suffixes: U units, C channels, H W input grid, O output channels, L output positions, K weights of a filter,
@@ -36,15 +37,23 @@ def sample_units(
     Args:
         weight: The layer.
         shape: Of its grid.
-        max_units: At most so many units, evenly spaced over the layer; 0 takes all.
+        max_units: At most so many units, drawn at random; 0 takes all.
         pixel_order: The permutation the network was trained under (input pixel i shows image pixel order[i]), undone.
     """
-    num_units = weight.num_units
-    wanted = min(num_units, max_units) if max_units else num_units
-    units = torch.arange(wanted) * num_units // max(1, wanted)
+    units = sampled_units(weight.num_units, max_units)
     rows_UD = _local_rows(weight, units) if weight.is_local else _dense_rows(weight, units)
     grid_UCHW = rows_UD.view(-1, *shape)
     return grid_UCHW if pixel_order is None else restore_inputs(weight, grid_UCHW, pixel_order)
+
+
+def sampled_units(num_units: int, max_units: int = 0) -> Tensor:
+    """At most `max_units` numbers of units (0: all), in order: drawn at random, the same for a layer of the same size.
+
+    Evenly spaced ones would meet the same columns of the image again and again, where units stand on a grid.
+    """
+    if not 0 < max_units < num_units:
+        return torch.arange(num_units)
+    return torch.randperm(num_units, generator=stream(0, "units"))[:max_units].sort().values
 
 
 def restore_inputs(weight: WeightTensor, grid_UCHW: Tensor, pixel_order: Tensor) -> Tensor:

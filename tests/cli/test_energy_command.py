@@ -17,7 +17,13 @@ def test_a_report_for_people_and_one_for_programs(trained: Path, tiny_npz: Path,
     shown = run_cli("energy", trained, *flags)
     assert shown.code == 0
     text = shown.stdout.decode()
-    for word in ("raw pixels in [0, 1]", "r with own init", "r by chance", "layer1"):
+    for word in (
+        "basis of npz:tiny.npz: 243",
+        "raw pixels in [0, 1]",
+        "r with own init",
+        "r by chance",
+        "layer1",
+    ):
         assert word in text
     document = json.loads(run_cli("energy", trained, *flags, "--json").stdout)
     assert len(document["banks"][0]["energy"]) == 3 * 81
@@ -52,10 +58,38 @@ def test_figures_and_theory(trained: Path, tiny_npz: Path, run_cli: Cli, tmp_pat
     assert done.code == 0
     assert "Linear CNN, linear-gd" in done.stdout.decode()
     made = {path.name for path in (tmp_path / "figures").iterdir()}
-    expected = {"profiles", "basis", "sensitivity", "correlation", "theory", "labels", "0.net.positions"}
+    expected = {"profiles", "basis", "sensitivity", "correlation", "theory", "labels", "1.net.positions"}
     assert made == {
-        f"{name}.{suffix}" for name in expected | {"1.net.positions"} for suffix in ("png", "pdf")
+        f"{name}.{suffix}" for name in expected | {"2.net.positions"} for suffix in ("png", "pdf")
     }
+
+
+def test_what_stands_beside_the_numbers(
+    trained: Path, tiny_npz: Path, make_npz: Callable[..., Path], run_cli: Cli, tmp_path: Path
+) -> None:
+    """Chance beside the matrix, doubts on stderr, and of a profile file what was measured when it was made."""
+    other = make_npz(tmp_path / "other.npz", seed=9)
+    shown = run_cli(
+        "energy", trained, trained, "--dataset", f"npz:{other}", "--draws", "50", "-o", "p.safetensors"
+    )
+    assert shown.code == 0
+    assert "warning: " in shown.stderr
+    assert "net.safetensors was trained on npz:tiny.npz, the basis is of npz:other.npz" in shown.stderr
+    (note,) = (line for line in shown.stdout.decode().splitlines() if line.startswith("r by chance"))
+    assert "64 dense at 8x8 places with 64 dense at 8x8 places: -0." in note
+    again = run_cli("energy", "p.safetensors", "--draws", "50").stdout.decode()
+    first, second = (
+        [line for line in text.splitlines() if " layer1 " in line] for text in (shown.stdout.decode(), again)
+    )
+    assert [line.split()[2:] for line in first] == [line.split()[2:] for line in second]
+    assert len(second) == 2
+    assert again.startswith("basis: sha256:")
+
+
+def test_the_help_says_what_is_not_read(run_cli: Cli) -> None:
+    text = " ".join(run_cli("energy", "--help").stdout.decode().replace("│", " ").split())
+    for words in (".pth", "weights_only=True", "that of the change", "at most 500 random"):
+        assert words in text
 
 
 @pytest.mark.parametrize(
@@ -68,6 +102,10 @@ def test_figures_and_theory(trained: Path, tiny_npz: Path, run_cli: Cli, tmp_pat
         (["net.safetensors", "--classes", "7,8"], 2, "unknown class '7'"),
         (["net.safetensors", "--basis", "net.safetensors"], 3, "is of kind 'model'"),
         (["net.safetensors", "--theory", "linear-gd"], 2, "needs --steps"),
+        (["net.safetensors", "-o", "./net.safetensors"], 2, "over what is read from net.safetensors"),
+        (["-", "--basis", "-"], 2, "'-' stands twice"),
+        (["net.safetensors", "--lr", "0.3"], 2, "--lr has no effect without --theory"),
+        (["net.safetensors", "--draws", "19"], 2, "draws must be >= 20, got 19"),
     ],
 )
 def test_failures_have_their_codes(

@@ -4,7 +4,7 @@ import pytest
 from energy.pictures import smooth_images
 from torch import Tensor
 
-from lcstool.energy import PatchBasis
+from lcstool.energy import Images, PatchBasis
 
 
 @pytest.fixture(scope="session")
@@ -15,4 +15,4 @@ def images_NCHW() -> Tensor:
 @pytest.fixture(scope="session")
 def basis(images_NCHW: Tensor) -> PatchBasis:
     """Of 3x3 patches of three channels: 27 components."""
-    return PatchBasis.of(images_NCHW.split(64), (3, 3), dataset="sha256:0")
+    return PatchBasis.of(images_NCHW.split(64), (3, 3), images=Images("pictures", ("0", "2"), "sha256:0"))

@@ -110,7 +110,8 @@ def test_a_file_holds_the_basis(basis: PatchBasis, tmp_path: Path) -> None:
     save_basis(basis, path, [{"stage": "energy"}])
     found = open_basis(path)
     assert found.digest == basis.digest
-    assert (found.kernel_size, found.dataset, found.pixels) == ((3, 3), "sha256:0", basis.pixels)
+    assert (found.kernel_size, found.images, found.pixels) == ((3, 3), basis.images, basis.pixels)
+    assert str(found.images) == "pictures (classes 0, 2)"
     assert found.moments.num_images == 200
     for name in ("eigenvectors_DD", "eigenvalues_D", "mean_D", "covariance_DD"):
         assert torch.equal(getattr(found, name), getattr(basis, name))
@@ -144,7 +145,7 @@ def _nan(name: str) -> dict[str, Any]:
         ({"input": {"kernel_size": [5, 5]}}, "tensor 'eigenvalues': expected"),
         ({"input": {"num_patches": 0}}, "positive whole numbers"),
         ({"input": {"num_patches": 7}}, "not those of the covariance"),
-        ({"input": {"dataset": 5}}, "should be a digest"),
+        ({"input": {"dataset": 5}}, "class names and a digest"),
         ({"input": {"std": [1.0, 1.0]}}, "2 stds for 3 channels"),
         ({"input": {"std": [2.0, 1.0, 1.0]}}, "not those of the covariance"),
         ({"input": {"mean": [0.1, 0.0, 0.0]}}, "the mean is not that of the sums"),

@@ -9,6 +9,7 @@ from lcstool.energy import (
     EnergyProfile,
     LinearProblem,
     PatchBasis,
+    bootstrap_band,
     energy_profile,
     fit_descent,
     fit_steps,
@@ -117,3 +118,37 @@ def test_a_profile_of_nothing_correlates_with_nothing() -> None:
     found = fit_steps(profile, lambda steps: torch.arange(5).double() + steps, (1.0, 9.0), generator())
     assert found.pearson == 0
     assert (found.band.low, found.band.high) == (0, 0)
+
+
+def test_a_prediction_of_the_very_filters_is_resampled_with_them(problem: LinearProblem) -> None:
+    """Else the bootstrap compares other filters than the prediction is of, and its band misses r = 1."""
+    width = 6
+    descent = Descent(30, 0.9 * width / problem.roots_E.square().max().item(), width)
+    begun = 0.2 * torch.randn(width, 27, dtype=torch.float64, generator=generator(3))
+    mean = begun.mean(dim=0)
+    profile = EnergyProfile(begun + problem.filter_after(descent, mean) - mean, "")
+
+    def predict(problem: LinearProblem, descent: Descent) -> Tensor:
+        found = linear_gd_profile(problem, descent, begun @ problem.components_DD)
+        assert found.energies_MD is not None
+        torch.testing.assert_close(found.energies_MD.square().mean(dim=0).sqrt(), found.energy_D)
+        return found.energies_MD
+
+    found = fit_descent(profile, problem, descent, predict, generator(), 100)
+    assert found.steps == pytest.approx(30, rel=1e-2)
+    torch.testing.assert_close(found.energy_D, profile.energy_D)
+    assert found.steps_low == found.steps_high == found.steps
+    band = bootstrap_band(profile, predict(problem, descent), generator())
+    for some in (found.band, band):
+        assert some is not None
+        assert some.low == pytest.approx(1, abs=1e-3)
+    alone = bootstrap_band(profile, profile.energy_D, generator())
+    assert alone is not None
+    assert alone.high < 0.999
+
+
+def test_one_filter_has_no_interval(problem: LinearProblem) -> None:
+    profile = trained(problem, Descent(5, 1e-4), sigma=0.1)
+    found = fit_steps(profile, lambda steps: torch.arange(27).double() + steps, (1.0, 9.0), generator())
+    assert (found.band, found.steps_low, found.steps_high) == (None, None, None)
+    assert bootstrap_band(profile, profile.energy_D + 1, generator()) is None

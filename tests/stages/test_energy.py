@@ -22,30 +22,9 @@ from lcstool.stages.embed.stage import embed
 from lcstool.stages.energy.config import EnergyConfig
 from lcstool.stages.energy.report import to_json
 from lcstool.stages.energy.stage import EnergyResult, energy
+from lcstool.weights.grid import sampled_units
 
 Train = Callable[..., Any]
-
-
-@pytest.fixture
-def measured(tiny_npz: Path) -> Callable[..., EnergyResult]:
-    """Measure files on the tiny data set."""
-
-    def run(
-        *files: Path, out: Path | None = None, basis_out: Path | None = None, **options: Any
-    ) -> EnergyResult:
-        fields = {"dataset": f"npz:{tiny_npz}", "draws": 50} | options
-        config = EnergyConfig(files=tuple(map(str, files)), **fields)
-        return energy(
-            config, None if out is None else str(out), None if basis_out is None else str(basis_out)
-        )
-
-    return run
-
-
-@pytest.fixture
-def s_conv(run_train: Train, tiny_config: Callable[..., Any], tmp_path: Path) -> Path:
-    run_train(tiny_config(arch="s-conv", alpha=4, optim="sgd"), "conv.safetensors")
-    return tmp_path / "conv.safetensors"
 
 
 def by_hand(patches: Tensor, basis: PatchBasis) -> Tensor:
@@ -83,7 +62,7 @@ def test_a_dense_layer_is_measured_by_its_patches(
     result = measured(tmp_path / "fc.safetensors", kernel_size=5, units=7)
     (bank,) = result.banks
     weight = open_checkpoint(tmp_path / "fc.safetensors")["layer1.weight"].view(-1, 3, 16, 16)
-    chosen = weight[torch.arange(7) * 64 // 7]
+    chosen = weight[sampled_units(64, 7)]
     patches = chosen.unfold(2, 5, 1).unfold(3, 5, 1).permute(0, 2, 3, 1, 4, 5)
     assert result.basis is not None
     assert torch.allclose(bank.profile.energy_D, by_hand(patches, result.basis), atol=1e-12)
@@ -134,22 +113,6 @@ def test_any_state_dict_by_shape(tmp_path: Path, measured: Callable[..., EnergyR
     save_file({"fc.weight": torch.randn(5, 6)}, tmp_path / "none.safetensors")
     with pytest.raises(BadInputError, match="no layer looks like a first layer on 3-channel images"):
         measured(tmp_path / "none.safetensors")
-
-
-def test_torchvision_networks(tmp_path: Path, measured: Callable[..., EnergyResult]) -> None:
-    import torchvision.models
-
-    for name, layer, size in (
-        ("resnet18", "conv1", 7),
-        ("squeezenet1_1", "features.0", 3),
-        ("alexnet", "features.0", 11),
-    ):
-        save_file(torchvision.models.get_model(name).state_dict(), tmp_path / f"{name}.safetensors")
-        result = measured(tmp_path / f"{name}.safetensors")
-        assert (result.banks[0].layer, result.banks[0].profile.projections_MD.shape[1]) == (
-            layer,
-            3 * size**2,
-        )
 
 
 def test_profiles_of_different_bases_are_refused(
@@ -268,10 +231,13 @@ def test_networks_with_other_history_have_no_initial_weights(
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"files": ()}, {"kernel_size": 0}, {"image_size": "x"}, {"units": -1}, {"draws": 0}, {"steps": -1.0},
+        {"files": ()}, {"kernel_size": 0}, {"image_size": "x"}, {"units": -1}, {"draws": 19}, {"steps": -1.0},
         {"lr": 0.0}, {"sigma": -1.0}, {"seed": -1}, {"theory": "linear-gd"}, {"theory": "magic", "steps": 1.0},
         {"fit": True}, {"fit": True, "theory": "optimal"}, {"normalise": "rows"}, {"pixels": "hsv"},
         {"loss": "hinge"}, {"width": 0}, {"dataset": "nothing"}, {"files": ("-", "-")},
+        {"files": ("-",), "basis": "-"}, {"steps": 1.0}, {"lr": 0.1}, {"sigma": 1.0}, {"width": 3}, {"loss": "sum"},
+        {"theory": "optimal", "steps": 3.0}, {"basis": "b", "classes": ("0",)},
+        {"files": (), "basis": "b", "kernel_size": 3},
     ],
 )  # fmt: skip
 def test_wrong_configurations(wrong: dict[str, Any]) -> None:

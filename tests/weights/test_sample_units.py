@@ -1,6 +1,5 @@
 """Units as images: whatever the layer does to an image is the sum over the unit's weights there."""
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from lcstool.data.preprocess import Preprocess, pixel_permutation
 from lcstool.models.geometry import ConvGeometry
 from lcstool.models.local import FullyConnected2d, LocallyConnected2d, pad_images
 from lcstool.weights import WeightTensor, find_weights, tensors
-from lcstool.weights.grid import grid_shape, sample_units
+from lcstool.weights.grid import grid_shape, sample_units, sampled_units
 
 # Shape suffixes: B batch, U units, C H W input, O P Q output.
 
@@ -98,7 +97,7 @@ def test_grid_shapes(saved: Saved) -> None:
     dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
     compressed=st.booleans(),
 )
-def test_samples_are_evenly_spaced(
+def test_samples_are_ordered_and_without_repetition(
     saved: Saved, num_units: int, max_units: int, block_bytes: int, dtype: torch.dtype, compressed: bool
 ) -> None:
     weight = (torch.arange(num_units)[:, None] * torch.ones(1, 6)).to(dtype)
@@ -111,11 +110,16 @@ def test_samples_are_evenly_spaced(
     assert units_UCHW.shape == (min(num_units, max_units or num_units), 1, 2, 3)
     numbers = units_UCHW[:, 0, 0, 0].int().tolist()
     assert bool((units_UCHW == units_UCHW[:, :, :1, :1]).all())
-    if numbers:
-        gaps = {b - a for a, b in itertools.pairwise([*numbers, num_units])}
-        assert numbers[0] == 0
-        assert min(gaps) >= 1
-        assert max(gaps) - min(gaps) <= 1
+    assert numbers == sorted(set(numbers))
+    assert numbers == sampled_units(num_units, max_units).tolist()
+
+
+def test_samples_meet_every_column_of_a_grid() -> None:
+    """A quarter of the units of 8 channels on 16x16, of which evenly spaced ones stand in four columns."""
+    counts = torch.bincount(sampled_units(8 * 256, 512) % 16, minlength=16)
+    assert counts.sum() == 512
+    assert counts.min() >= 16
+    assert torch.equal(sampled_units(8 * 256, 512), sampled_units(8 * 256, 512))
 
 
 @pytest.mark.parametrize("max_units", [1, 7, 20])
@@ -124,8 +128,7 @@ def test_a_sample_of_local_units(saved: Saved, max_units: int, monkeypatch: pyte
     geometry = ConvGeometry((2, 5, 4), 3, (2, 2), groups=1)
     weight = opened(saved, randn(4, 3, 3, 2, 2, 2), geometry)
     everything = sample_units(weight, (2, 5, 4))
-    wanted = [index * 36 // max_units for index in range(max_units)]
-    assert torch.equal(sample_units(weight, (2, 5, 4), max_units), everything[wanted])
+    assert torch.equal(sample_units(weight, (2, 5, 4), max_units), everything[sampled_units(36, max_units)])
 
 
 def prepared(images_BCHW: Tensor, seed: int) -> Tensor:

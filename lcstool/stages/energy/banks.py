@@ -1,4 +1,4 @@
-"""The filters of a first layer, from any network's file: found by shape, dense and local layers by their patches."""
+"""The filters of a first layer, of dense and local layers by their patches, and those that it began from."""
 
 import math
 from dataclasses import dataclass
@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lcstool.checkpoint import Checkpoint, Header
+from lcstool.checkpoint import Header
 from lcstool.data.preprocess import Preprocess, pixel_permutation
-from lcstool.errors import BadInputError
+from lcstool.errors import BadInputError, UsageError
 from lcstool.models import ModelSpec, build_model
 from lcstool.models.build import weight_layers
 from lcstool.runtime import stream
-from lcstool.weights import WeightTensor, find_weights
-from lcstool.weights.grid import restore_pixels
+from lcstool.stages.energy.layers import FirstLayer
+from lcstool.weights import WeightTensor
+from lcstool.weights.grid import restore_pixels, sampled_units
 
 # Shape suffixes: M filters (units of a dense layer), C channels, I J kernel, H W image, P Q positions.
 
@@ -30,6 +31,7 @@ class FilterBank:
             Of a dense layer, every patch of each unit's weights on the image.
         initial_MPQCIJ: The same before training, rebuilt from the history; None where that does not give it.
         num_units: Of the layer (channels, of a local one); M may be a sample.
+        image: Height and width that the patches of a dense layer are cut from; they overlap.
     """
 
     where: str
@@ -38,6 +40,7 @@ class FilterBank:
     patches_MPQCIJ: Tensor
     initial_MPQCIJ: Tensor | None
     num_units: int
+    image: tuple[int, int] | None
 
     @property
     def kernel_size(self) -> tuple[int, int]:
@@ -45,66 +48,48 @@ class FilterBank:
 
 
 def read_bank(
-    checkpoint: Checkpoint, channels: int, layer: str | None, kernel_size: int | None, max_units: int
+    first: FirstLayer,
+    image: tuple[int, int, int] | None,
+    kernel_size: tuple[int, int] | None,
+    default_kernel: tuple[int, int] | None,
+    max_units: int,
 ) -> FilterBank:
-    """Find the first layer and read its filters.
+    """Read the filters of a layer.
 
     Args:
-        checkpoint: Of any network.
-        channels: Of the images.
-        layer: Its name, or None to go by shape.
-        kernel_size: Of the patches of a dense layer, where its geometry says none.
+        first: The layer.
+        image: Channels, height and width that a dense layer sees, where its file does not say.
+        kernel_size: Asked for; of filters it must be theirs.
+        default_kernel: Of the patches of a dense layer where neither that nor its geometry says one.
         max_units: Most units of a dense layer; 0 for all.
 
     Raises:
-        BadInputError: no such layer, or one that is not a first layer.
+        UsageError: another kernel size than that of the layer's filters was asked for.
+        BadInputError: a dense layer whose image or patches are unknown or do not fit.
     """
-    header = checkpoint.header
-    if header is not None and header.kind != "model":
-        raise BadInputError(f"{checkpoint.where} is of kind {header.kind!r}; expected 'model' or 'profile'")
-    spec = None
-    if header is not None and header.model is not None:
-        spec = ModelSpec.from_json(header.model, checkpoint.where)
-    weight = _first_layer(checkpoint, channels, layer, spec)
-    order = _pixel_order(header, spec, checkpoint.where)
-    if weight.kind == "conv" and order is not None:
-        order = None  # a convolution of permuted images: its filters are what they are
-    cut = _Cutter(weight, spec, kernel_size, max_units, order)
+    weight, header = first.weight, first.weight.checkpoint.header
+    if weight.kind != "fc" and kernel_size not in (None, first.kernel_size):
+        raise UsageError(
+            f"kernel_size {_by(kernel_size)}, but {first.name} has {_by(first.kernel_size)} filters",
+            hint="--kernel-size is for dense layers",
+        )
+    order = _pixel_order(header, first.spec, weight.checkpoint.where)
+    cut = _Cutter(first, image, kernel_size or first.kernel_size or default_kernel, max_units, order)
     stored = torch.cat(list(weight.rows())).view(weight.shape)
-    initial = _initial_weight(header, spec, weight)
+    initial = _initial_weight(header, first.spec, weight)
     return FilterBank(
-        checkpoint.where,
+        weight.checkpoint.where,
         weight.layer,
         weight.kind,
         cut.patches(stored),
         None if initial is None else cut.patches(initial),
         weight.shape[2] if weight.is_local else weight.num_units,
+        cut.grid[1:] if cut.grid is not None else None,
     )
 
 
-def _first_layer(
-    checkpoint: Checkpoint, channels: int, layer: str | None, spec: ModelSpec | None
-) -> WeightTensor:
-    weights = find_weights(checkpoint)
-    if layer is not None:
-        for weight in weights:
-            if weight.layer == layer:
-                return weight
-        names = ", ".join(weight.layer for weight in weights)
-        raise BadInputError(f"{checkpoint.where} has no layer {layer!r}; it has {names}")
-    inputs = math.prod(spec.in_shape) if spec else None
-    for weight in weights:
-        if weight.kind == "conv" and len(weight.shape) == 4 and weight.shape[1] == channels:
-            return weight
-        if weight.is_local and weight.shape[3] == channels:
-            return weight
-        if weight.kind == "fc" and weight.fan_in == inputs:
-            return weight
-    shapes = ", ".join(f"{weight.layer} {list(weight.shape)}" for weight in weights[:6])
-    raise BadInputError(
-        f"{checkpoint.where}: no layer looks like a first layer on {channels}-channel images; it has {shapes}",
-        hint="name it with --layer",
-    )
+def _by(size: tuple[int, int] | None) -> str:
+    return "x".join(map(str, size or ()))
 
 
 def _pixel_order(header: Header | None, spec: ModelSpec | None, where: str) -> Tensor | None:
@@ -119,43 +104,41 @@ class _Cutter:
 
     def __init__(
         self,
-        weight: WeightTensor,
-        spec: ModelSpec | None,
-        kernel_size: int | None,
+        first: FirstLayer,
+        image: tuple[int, int, int] | None,
+        kernel: tuple[int, int] | None,
         max_units: int,
         order: Tensor | None,
     ) -> None:
+        weight, spec = first.weight, first.spec
+        # A convolution of permuted images has the filters it has: only a dense layer's pixels are put back.
         self.weight, self.order = weight, order
-        if weight.kind == "conv" or weight.is_local:
-            if len(weight.shape) not in (4, 6):
-                raise BadInputError(
-                    f"{weight.checkpoint.where}: {weight.layer} of shape {list(weight.shape)} has no filters on images"
-                )
+        self.grid: tuple[int, int, int] | None = None
+        if weight.kind != "fc":
             return
-        if spec is None and weight.geometry is None:
+        if weight.geometry is not None:
+            self.grid = weight.geometry.in_shape
+        else:
+            self.grid = spec.in_shape if spec else image
+        if self.grid is None:
             raise BadInputError(
-                f"{weight.checkpoint.where}: {weight.layer} is dense, and the file does not say on what image"
+                f"{first.name} is dense, and nothing says on what image", hint="say --image-size"
             )
-        self.grid = spec.in_shape if weight.geometry is None and spec else weight.geometry.in_shape  # type: ignore[union-attr]
         if math.prod(self.grid) != weight.fan_in:
             raise BadInputError(
-                f"{weight.checkpoint.where}: {weight.layer} has {weight.fan_in} inputs, its image {list(self.grid)}",
+                f"{first.name} has {weight.fan_in} inputs, its image {list(self.grid)}",
                 hint="only a first layer that sees the unpadded image has patches",
             )
-        sides = (kernel_size, kernel_size) if kernel_size else None
-        known = weight.geometry.kernel_size if weight.geometry else None
-        self.kernel = sides or known or (0, 0)
-        if self.kernel == (0, 0):
+        if kernel is None:
             raise BadInputError(
-                f"{weight.checkpoint.where}: {weight.layer} is dense, so nothing says how large a patch is",
-                hint="say --kernel-size",
+                f"{first.name} is dense, so nothing says how large a patch is", hint="say --kernel-size"
             )
-        if any(k > side for k, side in zip(self.kernel, self.grid[1:], strict=True)):
+        self.kernel = kernel
+        if any(k > side for k, side in zip(kernel, self.grid[1:], strict=True)):
             raise BadInputError(
-                f"a {self.kernel[0]}x{self.kernel[1]} patch does not fit the image {list(self.grid)}"
+                f"{first.name}: a {_by(kernel)} patch does not fit the image {list(self.grid)}"
             )
-        wanted = min(weight.num_units, max_units) if max_units else weight.num_units
-        self.units = torch.arange(wanted) * weight.num_units // max(1, wanted)
+        self.units = sampled_units(weight.num_units, max_units)
 
     def patches(self, values: Tensor) -> Tensor:
         """(M, P, Q, C, I, J) of a weight of the layer's shape."""
@@ -163,6 +146,7 @@ class _Cutter:
             return values[:, None, None]
         if self.weight.is_local:
             return values.permute(2, 0, 1, 3, 4, 5)
+        assert self.grid is not None
         units_MCHW = values[self.units].view(-1, *self.grid)
         if self.order is not None:
             units_MCHW = restore_pixels(units_MCHW, self.order)

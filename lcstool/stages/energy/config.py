@@ -1,7 +1,7 @@
 """What decides a measurement of energy profiles, with the defaults and the help. No torch here."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,30 @@ class EnergyConfig:
     """One measurement. The same fields as the flags of `lcstool energy`; `files` is its argument."""
 
     files: tuple[str, ...] = option(
-        (), "Networks, or profiles already measured.", "Network", argument=True, optional=True
+        (),
+        "Networks, or profiles already measured. PyTorch's pickled .pth files are refused: convert "
+        "them with safetensors.torch.save_file(torch.load(FILE, weights_only=True), OUT).",
+        "Network",
+        argument=True,
+        optional=True,
     )
     layer: str | None = option(
-        None, "The layer [default: the first whose weights have the images' channels].", "Network"
+        None,
+        "The layer [default: the first by the architecture; else the one whose weights have the images' channels].",
+        "Network",
     )
     kernel_size: int | None = option(
-        None, "Side of the patches, where no file's layer says it (or says none: dense layers).", "Network"
+        None,
+        "Side of the patches of dense layers [default: that of the basis, or of the first file's filters], or of the "
+        "basis where no file has filters.",
+        "Network",
     )
 
     dataset: str = option(
-        "leaves", "Data set whose training images' patches give the basis.", "Basis", choices="datasets"
+        "leaves",
+        "Data set whose training images' patches give the basis, and theory and labels; with --basis only those.",
+        "Basis",
+        choices="datasets",
     )
     image_size: str | None = option(
         None, "Side or HxW [default: that of the networks, or the data set's own].", "Basis"
@@ -39,9 +52,9 @@ class EnergyConfig:
         (), "Keep only these classes, by number or name; may be repeated or joined by commas.", "Basis"
     )
     data_dir: str | None = data_dir_option("Basis")
-    pixels: str = option(
-        "raw",
-        "Pixels in [0, 1], or each channel standardised over the training images.",
+    pixels: str | None = option(
+        None,
+        "Pixels in [0, 1], or each channel standardised over the training images [default: raw, or the basis's].",
         "Basis",
         choices=PIXELS,
     )
@@ -51,10 +64,18 @@ class EnergyConfig:
         "none", "Scale each filter, or each profile, to length 1.", "Profile", choices=NORMALISE
     )
     subtract_initial: bool = option(
-        False, "Subtract the initial filters, which the file's history must give.", "Profile"
+        False,
+        "Subtract the initial filters, which the file's history must give; r with own init is then that of the change.",
+        "Profile",
     )
-    draws: int = option(2000, "Random banks behind each band.", "Profile")
-    units: int = option(512, "Most units of a dense layer that are measured; 0 for all.", "Profile")
+    draws: int = option(
+        2000,
+        "Draws behind each band: pairs of random banks; at most 500 random initialisations and 1000 resamplings.",
+        "Profile",
+    )
+    units: int = option(
+        512, "Most units of a dense layer that are measured, drawn at random; 0 for all.", "Profile"
+    )
 
     theory: str | None = option(
         None, "Predict the profile of a linear CNN on this data set.", "Theory", choices=THEORIES
@@ -85,12 +106,12 @@ class EnergyConfig:
         parse_dataset(self.dataset)
         if self.image_size is not None and parse_image_size(self.image_size) is None:
             raise UsageError(f"image_size {self.image_size!r} is not a side or HxW")
-        if self.files.count("-") > 1:
+        if [*self.files, self.basis].count("-") > 1:
             raise UsageError("'-' stands twice, but standard input can be read once")
-        for name in ("kernel_size", "width", "draws"):
+        for name, least in (("kernel_size", 1), ("width", 1), ("draws", 20)):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be >= 1, got {value}")
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be >= {least}, got {value}")
         if self.units < 0:
             raise UsageError(f"units must be >= 0, got {self.units}")
         if self.steps is not None and not self.steps >= 0:
@@ -107,12 +128,37 @@ class EnergyConfig:
             raise UsageError("--fit needs files, and --theory linear-gd or random-labels")
         if not self.files and self.kernel_size is None and self.basis is None:
             raise UsageError("without files, --kernel-size says what patches the basis is of")
+        if self.theory is None:
+            self.refuse(("steps", "lr", "width", "sigma", "loss"), "without --theory")
+        if self.theory == "optimal":
+            self.refuse(("steps", "lr", "width", "loss"), "with --theory optimal")
+        if not self.files and self.basis is not None:
+            self.refuse(("kernel_size",), "with --basis")
+        if self.basis is not None and not self.uses_labels:
+            self.refuse(("classes",), "with --basis")
+
+    @property
+    def uses_labels(self) -> bool:
+        """Whether images are needed beside their basis."""
+        return self.theory is not None or self.label_correlation
+
+    @property
+    def dataset_name(self) -> str:
+        """The data set without folders."""
+        source, colon, path = self.dataset.partition(":")
+        return source + colon + Path(path).name if colon else source
+
+    def refuse(self, names: tuple[str, ...], why: str) -> None:
+        """UsageError naming the first of these options that was set, although it has no effect."""
+        for entry in fields(self):
+            if entry.name in names and getattr(self, entry.name) != entry.default:
+                raise UsageError(f"--{entry.name.replace('_', '-')} has no effect {why}", hint="leave it out")
 
     def portable(self) -> dict[str, Any]:
         """The configuration as a history entry keeps it: what can change a number, without folders."""
-        fields = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
         for name in ("files", "data_dir", "seed"):
-            del fields[name]
-        source, colon, path = self.dataset.partition(":")
+            del values[name]
         basis = Path(self.basis).name if self.basis else None
-        return fields | {"dataset": source + colon + Path(path).name if colon else source, "basis": basis}
+        pixels = self.pixels or ("raw" if self.basis is None else None)
+        return values | {"dataset": self.dataset_name, "basis": basis, "pixels": pixels}

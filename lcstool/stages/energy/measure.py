@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lcstool.energy import Band, EnergyProfile, PatchBasis, initial_band, pearson
+from lcstool.energy import Band, EnergyProfile, PatchBasis, dense_noise, initial_band, pearson
 from lcstool.errors import BadInputError
 from lcstool.runtime import stream
 from lcstool.stages.energy.banks import FilterBank
@@ -28,6 +28,7 @@ class BankProfile:
         initial: That profile.
         filters_MCIJ: The filters of a convolution, for pictures.
         initial_MCIJ: Those it began from.
+        normalise, subtract_initial: How it was measured.
     """
 
     where: str
@@ -41,6 +42,16 @@ class BankProfile:
     initial: EnergyProfile | None = None
     filters_MCIJ: Tensor | None = None
     initial_MCIJ: Tensor | None = None
+    normalise: str = "none"
+    subtract_initial: bool = False
+
+    @property
+    def chance(self) -> str:
+        """What the random banks of its size are: of equal ones the profiles correlate by chance alike."""
+        size = f"{self.profile.num_filters}"
+        if self.profile.noise_DD is None or self.positions_PQD is None:
+            return size
+        return f"{size} dense at {'x'.join(map(str, self.positions_PQD.shape[:2]))} places"
 
 
 def measure_bank(config: EnergyConfig, bank: FilterBank, basis: PatchBasis) -> BankProfile:
@@ -58,17 +69,28 @@ def measure_bank(config: EnergyConfig, bank: FilterBank, basis: PatchBasis) -> B
             f"{bank.where}: the filters of {bank.layer} are {have}, the basis is of {want} patches; profiles of "
             "different bases do not compare"
         )
+    if not len(bank.patches_MPQCIJ):
+        raise BadInputError(f"{bank.where}: {bank.layer} has no filters, so it has no energy profile")
     if config.subtract_initial and bank.initial_MPQCIJ is None:
         raise BadInputError(
             f"{bank.where}: its history does not give the initial filters of {bank.layer}",
             hint="leave --subtract-initial out",
         )
-    coefficients_MPQD = _project(bank.patches_MPQCIJ, basis)
+    try:
+        coefficients_MPQD = _project(bank.patches_MPQCIJ, basis)
+    except BadInputError as error:
+        raise BadInputError(f"{bank.where}: {bank.layer}: {error.message}", hint=error.hint) from None
     initial_MPQD = None if bank.initial_MPQCIJ is None else _project(bank.initial_MPQCIJ, basis)
     if config.subtract_initial and initial_MPQD is not None:
         coefficients_MPQD = coefficients_MPQD - initial_MPQD
-    profile = _profile(config, coefficients_MPQD, basis)
-    initial = None if initial_MPQD is None else _profile(config, initial_MPQD, basis)
+    noise_DD = None if bank.image is None else dense_noise(basis, bank.image)
+    profile = _profile(config, coefficients_MPQD, basis, noise_DD)
+    initial = None if initial_MPQD is None else _profile(config, initial_MPQD, basis, noise_DD)
+    random = initial_r = None
+    if not profile.is_flat:
+        random = initial_band(profile, basis, stream(config.seed, "random bank"), min(config.draws, 500))
+        if initial is not None and not initial.is_flat:
+            initial_r = pearson(profile.energy_D, initial.energy_D).item()
     is_conv = bank.kind == "conv"
     return BankProfile(
         bank.where,
@@ -77,11 +99,13 @@ def measure_bank(config: EnergyConfig, bank: FilterBank, basis: PatchBasis) -> B
         bank.num_units,
         profile,
         None if is_conv else coefficients_MPQD.square().mean(dim=0).sqrt(),
-        initial_band(profile, basis, stream(config.seed, "random bank"), min(config.draws, 500)),
-        None if initial is None else pearson(profile.energy_D, initial.energy_D).item(),
+        random,
+        initial_r,
         initial,
         bank.patches_MPQCIJ[:, 0, 0] if is_conv else None,
         bank.initial_MPQCIJ[:, 0, 0] if is_conv and bank.initial_MPQCIJ is not None else None,
+        config.normalise,
+        config.subtract_initial,
     )
 
 
@@ -90,9 +114,9 @@ def _project(patches_MPQCIJ: Tensor, basis: PatchBasis) -> Tensor:
     return basis.project(patches_MPQCIJ.reshape(-1, *patches_MPQCIJ.shape[3:])).view(*shape, -1)
 
 
-def _profile(config: EnergyConfig, coefficients_MPQD: Tensor, basis: PatchBasis) -> EnergyProfile:
-    if not len(coefficients_MPQD):
-        raise BadInputError("a layer without filters has no energy profile")
+def _profile(
+    config: EnergyConfig, coefficients_MPQD: Tensor, basis: PatchBasis, noise_DD: Tensor | None
+) -> EnergyProfile:
     if coefficients_MPQD.shape[1:3] == (1, 1):
         energies_MD = coefficients_MPQD[:, 0, 0]
     else:
@@ -100,4 +124,4 @@ def _profile(config: EnergyConfig, coefficients_MPQD: Tensor, basis: PatchBasis)
     if config.normalise == "filters":
         length_M = energies_MD.norm(dim=1, keepdim=True)
         energies_MD = energies_MD / torch.where(length_M > 0, length_M, 1)
-    return EnergyProfile(energies_MD, basis.digest, unit=config.normalise == "profile")
+    return EnergyProfile(energies_MD, basis.digest, config.normalise == "profile", noise_DD)

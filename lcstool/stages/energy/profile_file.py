@@ -1,11 +1,14 @@
 """Measured profiles as a file of kind `profile`: the energies of every filter, and the basis they were taken in."""
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from lcstool.checkpoint import Checkpoint, all_finite
-from lcstool.energy import EnergyProfile
+from lcstool.energy import Band, EnergyProfile
 from lcstool.errors import BadInputError
 from lcstool.stages.energy.measure import BankProfile
 
@@ -16,10 +19,12 @@ PROFILE = "profile"
 
 
 def profile_tensors(result: "EnergyResult") -> dict[str, Tensor]:
-    """`N/projections` (M, D) for each bank, its positions where it has them, and what belongs to all."""
+    """`N/projections` (M, D) for each bank, its positions and noise where it has them, and what belongs to all."""
     found = {"correlation": result.correlation_RR}
     for index, bank in enumerate(result.banks):
         found[f"{index}/projections"] = bank.profile.projections_MD.contiguous()
+        if bank.profile.noise_DD is not None:
+            found[f"{index}/noise"] = bank.profile.noise_DD
         if bank.positions_PQD is not None:
             found[f"{index}/positions"] = bank.positions_PQD.contiguous()
     if result.basis is not None:
@@ -40,25 +45,63 @@ def read_profiles(checkpoint: Checkpoint) -> tuple[BankProfile, ...]:
     header = checkpoint.require_kind(PROFILE)
     where = checkpoint.where
     try:
-        metrics = header.history[-1]["metrics"]["banks"]
-        unit = header.history[-1]["config"]["normalise"] == "profile"
-        described = [
-            (str(b["file"]), str(b["layer"]), str(b["kind"]), int(b["num_units"]), str(b["basis"]))
-            for b in metrics
-        ]
-    except (IndexError, KeyError, TypeError, ValueError) as error:
+        entry = header.history[-1]
+        described = [_described(bank, entry["config"]) for bank in entry["metrics"]["banks"]]
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadInputError(f"{where}: the header does not describe its profiles: {error}") from None
     banks = []
-    for index, (file, layer, kind, num_units, basis) in enumerate(described):
+    for index, (basis, fields) in enumerate(described):
         name = f"{index}/projections"
         if name not in checkpoint.tensors or len(checkpoint.tensors[name].shape) != 2:
             raise BadInputError(
                 f"{where} describes {len(described)} profiles, but has no fit tensor {name!r}"
             )
-        projections_MD = checkpoint[name].double()
-        if not len(projections_MD) or not all_finite(projections_MD):
-            raise BadInputError(f"{where}: tensor {name!r} is empty or holds values that are not finite")
-        banks.append(BankProfile(file, layer, kind, num_units, EnergyProfile(projections_MD, basis, unit)))
+        projections_MD = _finite(checkpoint, name, (None, None))
+        size = projections_MD.shape[1]
+        noise_DD = positions_PQD = None
+        if f"{index}/noise" in checkpoint.tensors:
+            noise_DD = _finite(checkpoint, f"{index}/noise", (size, size))
+        if f"{index}/positions" in checkpoint.tensors:
+            positions_PQD = _finite(checkpoint, f"{index}/positions", (None, None, size))
+        unit = fields["normalise"] == "profile"
+        profile = EnergyProfile(projections_MD, basis, unit, noise_DD)
+        banks.append(BankProfile(profile=profile, positions_PQD=positions_PQD, **fields))
     if not banks:
         raise BadInputError(f"{where} holds no profiles")
     return tuple(banks)
+
+
+def _described(bank: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The basis's digest, and the fields of a BankProfile."""
+    own_init, random = bank.get("r_own_init"), bank.get("r_random_init")
+    if random is not None:
+        mean, sd, low, high = (float(random[name]) for name in ("mean", "sd", "low", "high"))
+        random = Band(mean, sd, low, high, int(random["num_draws"]))
+    own_init = None if own_init is None else float(own_init)
+    if not all(map(math.isfinite, [own_init or 0, *(asdict(random).values() if random else ())])):
+        raise ValueError("a correlation is not finite")
+    return str(bank["basis"]), {
+        "where": str(bank["file"]),
+        "layer": str(bank["layer"]),
+        "kind": str(bank["kind"]),
+        "num_units": int(bank["num_units"]),
+        "random": random,
+        "initial_r": own_init,
+        "normalise": str(bank.get("normalise", config["normalise"])),
+        "subtract_initial": bool(bank.get("subtract_initial", config["subtract_initial"])),
+    }
+
+
+def _finite(checkpoint: Checkpoint, name: str, shape: tuple[int | None, ...]) -> Tensor:
+    """A tensor of a shape, None where any size will do."""
+    found = checkpoint.tensors[name].shape
+    if len(found) != len(shape) or any(
+        want not in (None, have) for want, have in zip(shape, found, strict=True)
+    ):
+        raise BadInputError(f"{checkpoint.where}: tensor {name!r} has shape {list(found)}")
+    tensor = checkpoint[name].double()
+    if not tensor.numel() or not all_finite(tensor):
+        raise BadInputError(
+            f"{checkpoint.where}: tensor {name!r} is empty or holds values that are not finite"
+        )
+    return tensor

@@ -18,6 +18,9 @@ def to_json(result: "EnergyResult") -> dict[str, Any]:
         if basis is None
         else {
             "digest": basis.digest,
+            "dataset": basis.images.name,
+            "classes": list(basis.images.classes),
+            "dataset_digest": basis.images.digest,
             "kernel_size": list(basis.kernel_size),
             "num_images": basis.moments.num_images,
             "num_patches": basis.moments.num_patches,
@@ -36,11 +39,14 @@ def to_json(result: "EnergyResult") -> dict[str, Any]:
                 "energy": bank.profile.energy_D.tolist(),
                 "r_random_init": _band(bank.random),
                 "r_own_init": bank.initial_r,
+                "normalise": bank.normalise,
+                "subtract_initial": bank.subtract_initial,
             }
             for bank in result.banks
         ],
-        "correlation": result.correlation_RR.tolist(),
-        "chance": {f"{a},{b}": asdict(band) for (a, b), band in result.chance.items()},
+        "correlation": correlations(result),
+        "chance": {",".join(pair): asdict(band) for pair, band in result.chance.items()},
+        "warnings": list(result.warnings),
     }
     if result.labels_LD is not None:
         document["label_correlation"] = dict(zip(result.class_names, result.labels_LD.tolist(), strict=True))
@@ -54,6 +60,15 @@ def to_json(result: "EnergyResult") -> dict[str, Any]:
             "warnings": list(theory.warnings),
         }
     return document
+
+
+def correlations(result: "EnergyResult") -> list[list[float | None]]:
+    """The matrix of r, None where a profile is flat and has none."""
+    flat = [bank.profile.is_flat for bank in result.banks]
+    return [
+        [None if flat[row] or flat[column] else r for column, r in enumerate(values)]
+        for row, values in enumerate(result.correlation_RR.tolist())
+    ]
 
 
 def _band(band: Band | None) -> dict[str, Any] | None:
@@ -70,7 +85,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         else {
             "steps": fit.steps,
             "r": fit.pearson,
-            "r_bootstrap": asdict(fit.band),
+            "r_bootstrap": _band(fit.band),
             "steps_low": fit.steps_low,
             "steps_high": fit.steps_high,
             "at_edge": fit.at_edge,

@@ -12,25 +12,23 @@ import torch
 from torch import Tensor
 
 from lcstool.checkpoint import Checkpoint, Header, open_checkpoint, write_checkpoint
-from lcstool.data.preprocess import Preprocess
-from lcstool.data.stream import ImageStream, stream_images
+from lcstool.data import parse_dataset
+from lcstool.data.stream import ImageStream
 from lcstool.energy import (
     Band,
-    EnergyProfile,
     PatchBasis,
     chance_band,
     correlation_matrix,
     label_correlations,
-    open_basis,
-    patch_moments,
     save_basis,
 )
-from lcstool.errors import BadInputError
-from lcstool.models import ModelSpec
+from lcstool.errors import UsageError
 from lcstool.options import parse_image_size
 from lcstool.runtime import memory_errors, stream, versions
 from lcstool.stages.energy.banks import FilterBank, read_bank
+from lcstool.stages.energy.bases import doubts, measured_basis, open_given_basis, open_images, require_alike
 from lcstool.stages.energy.config import EnergyConfig
+from lcstool.stages.energy.layers import find_first_layer
 from lcstool.stages.energy.measure import BankProfile, measure_bank
 from lcstool.stages.energy.profile_file import PROFILE, profile_tensors, read_profiles
 from lcstool.stages.energy.theory import TheoryResult, run_theory
@@ -45,20 +43,24 @@ class EnergyResult:
     Attributes:
         banks: One a network's layer, in the order of the files.
         correlation_RR: Pearson r between their profiles.
-        chance: r between random banks of 2 of the profiles' sizes, by (rows of the matrix).
+        chance: r between random banks like two of the profiles, by `BankProfile.chance`, the smaller first.
         basis: The components; None where only profiles were read.
         labels_LD: Correlation of each class with each component, if asked for.
+        num_images: Behind the labels and the theory.
         class_names: Of the data set.
         theory: The prediction, if asked for.
+        warnings: What makes the numbers doubtful.
     """
 
     banks: tuple[BankProfile, ...]
     correlation_RR: Tensor
-    chance: dict[tuple[int, int], Band]
+    chance: dict[tuple[str, str], Band]
     basis: PatchBasis | None
     labels_LD: Tensor | None
+    num_images: int
     class_names: tuple[str, ...]
     theory: TheoryResult | None
+    warnings: tuple[str, ...]
 
 
 def energy(config: EnergyConfig, out: str | None = None, basis_out: str | None = None) -> EnergyResult:
@@ -72,30 +74,30 @@ def energy(config: EnergyConfig, out: str | None = None, basis_out: str | None =
     Raises:
         LcsError: for everything a user can mend; profiles of different bases are refused.
     """
+    _refuse_overwriting(config, out, basis_out)
     with memory_errors():
         checkpoints = [open_checkpoint(file) for file in config.files]
         networks = [c for c in checkpoints if not _is_profile(c)]
         ready = {id(c): read_profiles(c) for c in checkpoints if _is_profile(c)}
-        images = basis = None
-        banks: dict[int, BankProfile] = {}
-        if networks or not checkpoints or config.theory or config.label_correlation or basis_out:
-            images = _images(config, networks)
-            filters = {
-                id(c): read_bank(c, images.in_shape[0], config.layer, config.kernel_size, config.units)
-                for c in networks
-            }
-            basis = _basis(config, images, list(filters.values()))
-            if basis_out is not None:
-                save_basis(basis, basis_out, (_entry(config, images, checkpoints),))
-            banks = {key: measure_bank(config, bank, basis) for key, bank in filters.items()}
+        images, basis, given = None, open_given_basis(config), config.basis is not None
+        wants_basis = bool(networks or not checkpoints or config.uses_labels or basis_out)
+        _refuse_unused(config, networks, wants_basis and not given)
+        if config.uses_labels or (wants_basis and not given):
+            images = open_images(config, networks, basis)
+        filters = _read_banks(config, networks, images, basis)
+        if basis is None and images is not None:
+            basis = measured_basis(config, images, list(filters.values()))
+        if basis is not None and basis_out is not None:
+            save_basis(basis, basis_out, (_entry(config, images, basis, checkpoints),))
+        banks = {key: measure_bank(config, bank, basis) for key, bank in filters.items() if basis is not None}
         profiles = tuple(profile for c in checkpoints for profile in ready.get(id(c)) or (banks[id(c)],))
+        require_alike(profiles, basis, config.basis or config.dataset_name)
         labels_LD = theory = None
-        if images is not None and basis is not None and (config.theory or config.label_correlation):
+        if images is not None and basis is not None and config.uses_labels:
             average_ND = basis.average_patches(images.blocks())
             if config.label_correlation:
                 labels_LD = label_correlations(average_ND, basis, images.labels_N, len(images.class_names))
             if config.theory is not None:
-                _require_basis([profile.profile for profile in profiles], basis)
                 theory = run_theory(config, images, average_ND, basis, profiles)
         result = EnergyResult(
             profiles,
@@ -103,11 +105,13 @@ def energy(config: EnergyConfig, out: str | None = None, basis_out: str | None =
             _chance(config, profiles),
             basis,
             labels_LD,
+            len(images.labels_N) if images is not None else 0,
             images.class_names if images is not None else (),
             theory,
+            doubts(config, networks, profiles, basis, images),
         )
         if out is not None:
-            header = Header(PROFILE, history=(_entry(config, images, checkpoints, result),))
+            header = Header(PROFILE, history=(_entry(config, images, basis, checkpoints, result),))
             write_checkpoint(out, header, profile_tensors(result))
         return result
 
@@ -116,66 +120,75 @@ def _is_profile(checkpoint: Checkpoint) -> bool:
     return checkpoint.header is not None and checkpoint.header.kind == PROFILE
 
 
-def _images(config: EnergyConfig, networks: Sequence[Checkpoint]) -> ImageStream:
-    """The data set at the size that is asked for, or that the networks take, or its own."""
+def _refuse_overwriting(config: EnergyConfig, out: str | None, basis_out: str | None) -> None:
+    """UsageError where an output would replace an input or the other output."""
+    read = [*config.files, config.basis, parse_dataset(config.dataset)[1]]
+    taken = {Path(file).resolve(): f"read from {file}" for file in read if file not in (None, "-")}
+    for target, what in ((out, "profiles"), (basis_out, "basis")):
+        if target is None or target == "-":
+            continue
+        path = Path(target).resolve()
+        if path in taken:
+            raise UsageError(
+                f"the {what} would be written to {target}, over what is {taken[path]}",
+                hint="name another file",
+            )
+        taken[path] = f"written to {target}"
+
+
+def _refuse_unused(config: EnergyConfig, networks: Sequence[Checkpoint], measures_basis: bool) -> None:
+    """UsageError for options of a network, or of a basis, where there is none to measure."""
+    if networks:
+        return
+    why = "on profiles that are measured already" if config.files else "without a network"
+    config.refuse(("layer", "normalise", "subtract_initial", "units"), why)
+    if not measures_basis:
+        config.refuse(("kernel_size",), why)
+        if config.basis is None:
+            config.refuse(("pixels",), why)
+        if not config.uses_labels:
+            config.refuse(("image_size", "classes"), why)
+
+
+def _read_banks(
+    config: EnergyConfig,
+    networks: Sequence[Checkpoint],
+    images: ImageStream | None,
+    basis: PatchBasis | None,
+) -> dict[int, FilterBank]:
+    """The filters of each network; dense layers in patches as large as the basis's, or as the first filters."""
+    if not networks:
+        return {}
     size = parse_image_size(config.image_size) if config.image_size else None
-    for checkpoint in networks:
-        if size is None and checkpoint.header is not None and checkpoint.header.model is not None:
-            size = ModelSpec.from_json(checkpoint.header.model, checkpoint.where).image
-    folder = Path(config.data_dir) if config.data_dir else None
-    return stream_images(config.dataset, size, folder, config.classes)
+    if images is not None:
+        channels, *sides = images.in_shape
+        size = (sides[0], sides[1])
+    else:
+        assert basis is not None
+        channels = basis.moments.channels
+    firsts = {id(c): find_first_layer(c, channels, size, config.layer) for c in networks}
+    asked = (config.kernel_size, config.kernel_size) if config.kernel_size else None
+    known = (first.kernel_size for first in firsts.values() if first.kernel_size is not None)
+    default = basis.kernel_size if basis is not None else next(known, None)
+    image = (channels, *size) if size is not None else None
+    return {key: read_bank(first, image, asked, default, config.units) for key, first in firsts.items()}
 
 
-def _basis(config: EnergyConfig, images: ImageStream, banks: Sequence[FilterBank]) -> PatchBasis:
-    """The basis in the file named, or measured on the images at the filters' size."""
-    if config.basis is not None:
-        basis = open_basis(config.basis)
-        if basis.moments.channels != images.in_shape[0]:
-            raise BadInputError(
-                f"{config.basis} is of {basis.moments.channels}-channel patches, "
-                f"{images.name} has {images.in_shape[0]} channels"
-            )
-        return basis
-    kernel = banks[0].kernel_size if banks else None
-    if kernel is None:
-        assert config.kernel_size is not None
-        kernel = (config.kernel_size, config.kernel_size)
-    for bank in banks:
-        if bank.kernel_size != kernel:
-            raise BadInputError(
-                f"{bank.where} has {bank.kernel_size[0]}x{bank.kernel_size[1]} filters, "
-                f"{banks[0].where} {kernel[0]}x{kernel[1]}: their profiles are in different bases and do not compare"
-            )
-    pixels = _standardised(images) if config.pixels == "channel" else None
-    return PatchBasis.of(images.blocks(), kernel, pixels, images.digest)
-
-
-def _standardised(images: ImageStream) -> Preprocess:
-    """Each channel's mean and deviation over all pixels, exact, in one pass more."""
-    mean_C, covariance_CC = patch_moments(images.blocks(), (1, 1)).covariance()
-    std_C = covariance_CC.diagonal().clamp(min=1.0).sqrt()
-    return Preprocess(tuple((mean_C / 255).tolist()), tuple((std_C / 255).tolist()))
-
-
-def _require_basis(profiles: Sequence[EnergyProfile], basis: PatchBasis) -> None:
-    if any(profile.basis != basis.digest for profile in profiles):
-        raise BadInputError(
-            "a profile was taken in another basis than the theory's, so their components do not correspond",
-            hint="give the basis it was taken in: --basis FILE",
-        )
-
-
-def _chance(config: EnergyConfig, banks: Sequence[BankProfile]) -> dict[tuple[int, int], Band]:
-    """The band of no relation, for each pair of numbers of filters."""
-    found: dict[tuple[int, int], Band] = {}
+def _chance(config: EnergyConfig, banks: Sequence[BankProfile]) -> dict[tuple[str, str], Band]:
+    """The band of no relation, for each pair of kinds of random banks."""
+    found: dict[tuple[str, str], Band] = {}
     for first in banks:
         for second in banks:
-            pair = tuple(sorted((first.profile.num_filters, second.profile.num_filters)))
-            sizes = (pair[0], pair[1])
-            if sizes not in found:
-                dimension = first.profile.projections_MD.shape[1]
-                found[sizes] = chance_band(
-                    sizes, dimension, stream(config.seed, "chance", *sizes), config.draws
+            one, other = sorted((first, second), key=lambda bank: (bank.profile.num_filters, bank.chance))
+            if (one.chance, other.chance) not in found:
+                profiles = (one.profile, other.profile)
+                sizes = (profiles[0].num_filters, profiles[1].num_filters)
+                found[one.chance, other.chance] = chance_band(
+                    sizes,
+                    profiles[0].projections_MD.shape[1],
+                    stream(config.seed, "chance", *sizes),
+                    config.draws,
+                    (profiles[0].noise_DD, profiles[1].noise_DD),
                 )
     return found
 
@@ -183,6 +196,7 @@ def _chance(config: EnergyConfig, banks: Sequence[BankProfile]) -> dict[tuple[in
 def _entry(
     config: EnergyConfig,
     images: ImageStream | None,
+    basis: PatchBasis | None,
     checkpoints: Sequence[Checkpoint],
     result: EnergyResult | None = None,
 ) -> dict[str, Any]:
@@ -191,12 +205,17 @@ def _entry(
     inputs: dict[str, Any] = {f"{i}: {Path(c.where).name}": c.digest() for i, c in enumerate(checkpoints)}
     if images is not None and images.digest is not None:
         inputs["dataset"] = images.digest
+    if config.basis is not None and basis is not None:
+        inputs["basis"] = basis.digest
+    settings = config.portable()
+    if images is None:
+        settings["dataset"] = None  # nothing of it was looked at
     metrics = {} if result is None else to_json(result)
     for bank in metrics.get("banks", []):
         bank["file"] = Path(bank["file"]).name
     return {
         "stage": "energy",
-        "config": config.portable(),
+        "config": settings,
         "seed": config.seed,
         "versions": versions(),
         "inputs": inputs,

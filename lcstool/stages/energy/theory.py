@@ -21,6 +21,7 @@ from lcstool.energy import (
     linear_gd_profile,
     optimal_profile,
     pearson,
+    profile_of,
     random_label_profile,
 )
 from lcstool.errors import BadInputError
@@ -36,8 +37,8 @@ class Comparison:
     """A measured profile beside the prediction.
 
     Attributes:
-        pearson: r with the prediction at the steps asked for; None if only the fit was.
-        band: Of that r, over resamplings of the filters.
+        pearson: r with the prediction at the steps asked for; None if only the fit was, or where either is flat.
+        band: Of that r, over resamplings of the filters; None of a single one.
         energy_D: The prediction.
         fit: The steps that explain the profile best, if asked for.
     """
@@ -86,7 +87,12 @@ class Theory:
         make = linear_gd_profile if self.config.theory == "linear-gd" else random_label_profile
         return make(problem, descent, filters_MD, 0.0 if filters_MD is not None else self.sigma)
 
-    def compare(self, bank: BankProfile, basis: PatchBasis) -> Comparison:
+    def _predicted(self, descent: Descent, filters_MD: Tensor | None) -> Tensor:
+        """The profile, or where it is of known filters the energies of each, to be resampled with them."""
+        prediction = self.predict(self.problem, descent, filters_MD)
+        return prediction.energy_D if prediction.energies_MD is None else prediction.energies_MD
+
+    def compare(self, bank: BankProfile) -> Comparison:
         """One bank: from its own initial filters, where they are known and the linear CNN has as many."""
         filters_MD = None
         if (
@@ -96,19 +102,21 @@ class Theory:
         ):
             filters_MD = None if self.config.subtract_initial else bank.initial_MCIJ.flatten(1).double()
         energy_D = r = band = fit = None
+        draws = min(1000, self.config.draws)
         if self.config.steps is not None or self.config.theory == "optimal":
-            descent = self.descent(self.config.steps or 0.0)
-            energy_D = self.predict(self.problem, descent, filters_MD).energy_D
-            r = pearson(bank.profile.energy_D, energy_D).item()
-            band = bootstrap_band(bank.profile, energy_D, stream(self.config.seed, "bootstrap"))
-        if self.config.fit:
+            predicted = self._predicted(self.descent(self.config.steps or 0.0), filters_MD)
+            energy_D = profile_of(predicted)
+            if not bank.profile.is_flat and energy_D.min() < energy_D.max():
+                r = pearson(bank.profile.energy_D, energy_D).item()
+                band = bootstrap_band(bank.profile, predicted, stream(self.config.seed, "bootstrap"), draws)
+        if self.config.fit and not bank.profile.is_flat:
             fit = fit_descent(
                 bank.profile,
                 self.problem,
                 self.descent(1.0),
-                lambda problem, descent: self.predict(problem, descent, filters_MD).energy_D,
+                lambda _, descent: self._predicted(descent, filters_MD),
                 stream(self.config.seed, "fit"),
-                min(1000, self.config.draws),
+                draws,
             )
         return Comparison(r, band, energy_D, fit)
 
@@ -140,9 +148,8 @@ def run_theory(
     if sigma is None:
         sigma = 0.0 if config.subtract_initial else 1 / math.sqrt(3 * basis.num_components)
     theory = Theory(config, problem, width, sigma)
-    energy_D, warnings = None, list(problem.warnings)
-    if config.steps is not None or config.theory == "optimal":
-        prediction = theory.predict(problem, theory.descent(config.steps or 0.0))
-        energy_D, warnings = prediction.energy_D, list(prediction.warnings)
-    comparisons = tuple(theory.compare(bank, basis) for bank in banks)
-    return TheoryResult(config.theory, energy_D, width, sigma, comparisons, tuple(warnings))
+    stated = config.steps is not None or config.theory == "optimal"
+    prediction = theory.predict(problem, theory.descent(1.0 if config.steps is None else config.steps))
+    energy_D = prediction.energy_D if stated else None
+    comparisons = tuple(theory.compare(bank) for bank in banks)
+    return TheoryResult(config.theory, energy_D, width, sigma, comparisons, prediction.warnings)
