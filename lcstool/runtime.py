@@ -55,6 +55,19 @@ def memory_errors() -> Iterator[None]:
         ) from None
 
 
+def require_memory(needed: int, device: torch.device, what: str) -> None:
+    """DeviceError with both numbers where a device has not the memory that something is estimated to take.
+
+    On the host that is all the memory there is, since what others hold of it may be given back.
+    """
+    there = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host_memory_bytes()
+    if needed > there:
+        raise DeviceError(
+            f"{what} takes about {needed / 1e9:.1f} GB, and {device} has {there / 1e9:.1f} GB",
+            hint="make it smaller; --dry-run shows the sizes",
+        )
+
+
 def host_memory_bytes() -> int:
     """The memory this process may use: the machine's, or its container's limit where that is lower."""
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from surroundings import outputs_of
 from torch import Tensor
 
 from lcstool.checkpoint import open_checkpoint
@@ -78,3 +79,13 @@ def test_a_network_that_breaks_in_its_last_step_leaves_the_state_before(
         run_train(tiny_config(optim="sgd", epochs=1, schedule="constant", **changes))
     assert not (tmp_path / "net.safetensors").exists()
     load_model(open_checkpoint(tmp_path / "net.partial.safetensors"))
+
+
+def test_a_run_too_large_for_the_memory_is_refused_before_it_is_built(
+    tiny_config: Config, tmp_path: Path
+) -> None:
+    """A network of 4e13 weights would be built by no machine; nothing is allocated to find that out."""
+    with pytest.raises(DeviceError, match=r"takes about [\d.]+ GB, and cpu has [\d.]+ GB") as caught:
+        train(tiny_config(alpha=1_000_000), outputs_of(tmp_path / "net.safetensors"))
+    assert caught.value.exit_code == 5
+    assert not list(tmp_path.glob("*.safetensors"))

@@ -56,7 +56,7 @@ def follow(file: str, num_runs: int) -> Trajectories:
         )
     loss = QuadraticLoss.of_target(found.recorded["target"], found.recorded["moment"])
     last = max(float(found.recorded["times"][-1]), 1.0)
-    method, lr = str(config.get("method")), float(config.get("lr", 0.1))
+    method, lr = str(config.get("method")), float(str(config.get("lr", 0.1)))
     times = _times(last, method)
     filters = tuple(layer[:num_runs].to(torch.float64) for layer in initial)
     at = [filters]

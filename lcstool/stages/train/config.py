@@ -13,7 +13,7 @@ from lcstool.models import ARCHITECTURES
 from lcstool.models.spec import CONNECTIVITIES
 from lcstool.options import LOSSES, check_choices, data_dir_option, option, parse_image_size
 from lcstool.stages.train.lcn_config import LCN, LcnOptions
-from lcstool.stages.train.switch_times import switch_times
+from lcstool.stages.train.switch_times import parse_snapshots
 
 OPTIMIZERS = ("sgd", "beta-lasso")
 SCHEDULES = ("cosine", "constant")
@@ -235,23 +235,8 @@ class TrainConfig(LcnOptions):
         return int(index)
 
     def snapshot_epochs(self) -> tuple[int, ...]:
-        """The epochs after which a copy is kept, ascending; see `switch_times` for `log:N`."""
-        if self.snapshots is None:
-            return ()
-        if self.snapshots == "all":
-            return tuple(range(self.epochs + 1))
-        try:
-            if self.snapshots.startswith("log:"):
-                return switch_times(self.epochs, int(self.snapshots.removeprefix("log:")))
-            epochs = sorted({int(part) for part in str(self.snapshots).split(",")})
-        except ValueError:
-            raise UsageError(
-                f"snapshots {self.snapshots!r} is not a list of epochs",
-                hint="write '0,1,5', 'log:20' or 'all'",
-            ) from None
-        if epochs[0] < 0 or epochs[-1] > self.epochs:
-            raise UsageError(f"snapshots {self.snapshots!r}: the run has epochs 0 to {self.epochs}")
-        return tuple(epochs)
+        """The epochs after which a copy is kept, ascending."""
+        return () if self.snapshots is None else parse_snapshots(self.snapshots, self.epochs)
 
 
 def _require(holds: bool, name: str, value: Any, range_text: str) -> None:

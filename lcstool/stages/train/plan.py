@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-
 from lcstool.checkpoint import open_checkpoint
 from lcstool.distributed import ALONE, Group
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec
 from lcstool.models.build import count_parameters, empty_model, weight_layers
-from lcstool.models.local import LocallyConnected2d
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.images import load_data
+from lcstool.stages.train.memory import memory_bytes
 from lcstool.stages.train.setup import check_fits, resolve_spec
 
 
@@ -54,40 +51,12 @@ def plan(config: TrainConfig, group: Group = ALONE) -> TrainPlan:
             raise BadInputError(f"there are {num_train} training images, not {config.train_size}")
         num_train = config.train_size
     batch = min(config.batch_size, num_train)
-    share = group.share(batch)
     state_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
-    weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
-    momentum = 1 if config.optim == "sgd" and config.momentum else 0
-    # Weights, gradients, one temporary of the step, the last good copy, and momentum with its copy; for
-    # beta-LASSO a byte a weight that says which are zero.
-    held = state_bytes + 3 * weight_bytes + 2 * momentum * weight_bytes
-    held += weight_bytes // 4 if config.optim == "beta-lasso" else 0
-    held += weight_bytes if group.size > 1 else 0  # all gradients as one message
-    images = dataset.train.images.nbytes + dataset.test.images.nbytes
     return TrainPlan(
         spec,
         {name: tuple(layer.weight.shape) for name, layer in weight_layers(model).items()},
         count_parameters(model),
         num_train // batch * config.epochs,
         state_bytes,
-        held + images + 2 * _activation_bytes(model, (share.stop - share.start, *dataset.in_shape)),
+        memory_bytes(config, model, dataset, batch, group),
     )
-
-
-def _activation_bytes(model: nn.Module, shape: tuple[int, ...]) -> int:
-    """The outputs of all modules that have no children, in float32, for one batch; each keeps one for backward."""
-    total = 0
-
-    def add(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        total += output.nbytes
-        if isinstance(module, LocallyConnected2d):  # its patches are kept too
-            total += shape[0] * module.weight.numel() // module.geometry.out_channels * 4
-
-    handles = [m.register_forward_hook(add) for m in model.modules() if not list(m.children())]
-    model.eval()
-    with torch.no_grad():
-        model(torch.zeros(shape, device="meta"))
-    for handle in handles:
-        handle.remove()
-    return total

@@ -20,9 +20,10 @@ from lcstool.models.sizing import parse_count, sized_by_fc_params
 from lcstool.models.subspace import Subspace
 from lcstool.models.trace import trace
 from lcstool.optim import BetaLasso
-from lcstool.runtime import stream
+from lcstool.runtime import require_memory, stream
 from lcstool.stages.train.config import TrainConfig, config_fields
 from lcstool.stages.train.images import load_data, training_data
+from lcstool.stages.train.memory import memory_bytes
 
 DEFAULT_ARCH = "s-fc"
 
@@ -94,6 +95,10 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None, group: Group
             inputs["init"] = source.digest()
     else:
         spec = resolve_spec(config, dataset)
+        needed = memory_bytes(
+            config, empty_model(spec), dataset, min(config.batch_size, len(dataset.train)), group
+        )
+        require_memory(needed, device, f"a run of {spec.arch} with alpha {spec.alpha}")
         model = build_model(spec, stream(config.seed, "init"))
     dataset = training_data(config, dataset, spec)
     inputs["dataset"] = dataset.digest

@@ -1,6 +1,8 @@
-"""The epochs at which a CNN is embedded: log-spaced, as in the paper."""
+"""The epochs after which copies are kept; for embedding, log-spaced as in the paper."""
 
 import math
+
+from lcstool.errors import UsageError
 
 
 def switch_times(epochs: int, count: int = 20) -> tuple[int, ...]:
@@ -16,3 +18,20 @@ def switch_times(epochs: int, count: int = 20) -> tuple[int, ...]:
     steps = [index / (count - 1) for index in range(count)] if count > 1 else [1.0]
     # The small shift keeps exact powers (the last point) from falling below themselves by rounding.
     return tuple(sorted({0} | {math.floor(epochs**step + 1e-9) for step in steps}))
+
+
+def parse_snapshots(text: str, epochs: int) -> tuple[int, ...]:
+    """`0,1,5`, `log:20` (see `switch_times`) or `all`, ascending; UsageError for epochs that a run has not."""
+    if text == "all":
+        return tuple(range(epochs + 1))
+    try:
+        if text.startswith("log:"):
+            return switch_times(epochs, int(text.removeprefix("log:")))
+        wanted = sorted({int(part) for part in str(text).split(",")})
+    except ValueError:
+        raise UsageError(
+            f"snapshots {text!r} is not a list of epochs", hint="write '0,1,5', 'log:20' or 'all'"
+        ) from None
+    if wanted[0] < 0 or wanted[-1] > epochs:
+        raise UsageError(f"snapshots {text!r}: the run has epochs 0 to {epochs}")
+    return tuple(wanted)

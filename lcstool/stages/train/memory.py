@@ -1,0 +1,54 @@
+"""How much memory a run takes, from shapes alone."""
+
+import torch
+from torch import Tensor, nn
+
+from lcstool.data.dataset import ImageDataset
+from lcstool.distributed import Group
+from lcstool.models.local import LocallyConnected2d
+from lcstool.stages.train.config import TrainConfig
+
+
+def memory_bytes(
+    config: TrainConfig, model: nn.Module, dataset: ImageDataset, batch: int, group: Group
+) -> int:
+    """The estimated peak on a rank's device.
+
+    Weights, gradients, one temporary of the step, the last good copy, momentum with its copy; all gradients as one
+    message where there are several ranks; the images; and what the layers keep of a batch for backward.
+
+    Args:
+        config: Of the run.
+        model: On the meta device.
+        dataset: Its images.
+        batch: Images of a global batch.
+        group: The ranks.
+    """
+    share = group.share(batch)
+    state = sum(tensor.nbytes for tensor in model.state_dict().values())
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    momentum = 1 if config.optim == "sgd" and config.momentum else 0
+    held = state + 3 * weights + 2 * momentum * weights
+    held += weights if group.size > 1 else 0
+    held += weights if config.round_bits is not None else 0
+    images: int = dataset.train.images.nbytes + dataset.test.images.nbytes
+    return held + images + 2 * _activation_bytes(model, (share.stop - share.start, *dataset.in_shape))
+
+
+def _activation_bytes(model: nn.Module, shape: tuple[int, ...]) -> int:
+    """The outputs of all modules that have no children, in float32, for one batch; each keeps one for backward."""
+    total = 0
+
+    def add(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        total += output.nbytes
+        if isinstance(module, LocallyConnected2d):  # its patches are kept too
+            total += shape[0] * module.weight.numel() // module.geometry.out_channels * 4
+
+    handles = [m.register_forward_hook(add) for m in model.modules() if not list(m.children())]
+    model.eval()
+    with torch.no_grad():
+        model(torch.zeros(shape, device="meta"))
+    for handle in handles:
+        handle.remove()
+    return total
