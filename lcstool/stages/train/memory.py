@@ -32,7 +32,8 @@ def memory_bytes(
     held += weights if group.size > 1 else 0
     held += weights if config.round_bits is not None else 0
     images: int = dataset.train.images.nbytes + dataset.test.images.nbytes
-    return held + images + 2 * _activation_bytes(model, (share.stop - share.start, *dataset.in_shape))
+    total: int = held + images + 2 * _activation_bytes(model, (share.stop - share.start, *dataset.in_shape))
+    return total
 
 
 def _activation_bytes(model: nn.Module, shape: tuple[int, ...]) -> int:
