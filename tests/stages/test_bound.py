@@ -85,6 +85,8 @@ def test_every_term_is_there_and_the_best_code_counts(net: Path, bounded: Run) -
         assert sum(code.terms.values()) == pytest.approx(code.formula_bits)
         assert code.measured_bits == pytest.approx(code.formula_bits, rel=0.02, abs=80)
         assert code.bounds(result.evidence)["kl"] == error_bound(code.bits, result.evidence, "kl")
+    assert {code.choice_bits for code in result.codes} == {2}  # the best of four codes is a choice too
+    assert bounded(net, bits=4, code="comb").codes[0].choice_bits == 0
     assert result.certificate == min(code.bounds(result.evidence)["kl"] for code in result.codes)
     assert result.is_vacuous == (result.certificate >= result.chance)
     paper = result.codes[0]
@@ -103,9 +105,9 @@ def test_non_zeros_that_would_not_be_vacuous(net: Path, bounded: Run) -> None:
     def bits(count: int) -> float:
         return 32 * count + math.ceil(math.log2(math.comb(n, count))) + math.ceil(math.log2(n + 1))
 
-    assert error_bound(bits(comb.affordable_nonzeros), result.evidence, "kl") <= result.chance
+    assert error_bound(2 + bits(comb.affordable_nonzeros), result.evidence, "kl") <= result.chance
     if comb.affordable_nonzeros < n:
-        assert error_bound(bits(comb.affordable_nonzeros + 1), result.evidence, "kl") > result.chance
+        assert error_bound(2 + bits(comb.affordable_nonzeros + 1), result.evidence, "kl") > result.chance
 
 
 def test_a_search_pays_for_its_choice(net: Path, bounded: Run) -> None:

@@ -34,7 +34,7 @@ def best_candidate(
         BadInputError: no candidate can be described.
     """
     ways = [(share, *kind) for share in config.fractions() for kind in _kinds(config)]
-    choice_bits = math.ceil(math.log2(len(ways) * len(config.codes())))
+    choice_bits = choice_cost(len(ways) * len(config.codes()))
     tried: list[Candidate] = []
     best: tuple[Values, dict[str, Tensor]] | None = None
     index = 0
@@ -59,6 +59,11 @@ def best_candidate(
     if best is None:
         raise BadInputError("no candidate of the search leaves a network", hint="take more --search-bits")
     return Search(tuple(tried), index, choice_bits), *best
+
+
+def choice_cost(num_ways: int) -> int:
+    """Bits that say which of so many descriptions was taken."""
+    return math.ceil(math.log2(max(1, num_ways)))
 
 
 def prune(tensors: dict[str, Tensor], share: float) -> dict[str, Tensor]:

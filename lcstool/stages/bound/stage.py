@@ -22,7 +22,7 @@ from lcstool.stages.bound.counting import classes_of_file, counts_of_file
 from lcstool.stages.bound.description import describe, with_input
 from lcstool.stages.bound.evidence import load_evidence, prepared
 from lcstool.stages.bound.result import BoundResult, CodeBound, Size
-from lcstool.stages.bound.search import best_candidate
+from lcstool.stages.bound.search import best_candidate, choice_cost
 
 Progress = Callable[[int, int], None]
 
@@ -50,11 +50,11 @@ def bound(
             return _counted(config, checkpoint)
         description = describe(checkpoint, config.bn)
         images = load_evidence(config, description) if config.samples is None else None
-        search, choice_bits = None, 0
+        search, choice_bits = None, choice_cost(len(config.codes()))
         if config.search:
             assert images is not None
             search, values, tensors = best_candidate(config, description, images, progress)
-            choice_bits = search.choice_bits
+            choice_bits = search.choice_bits  # the code among it
         else:
             tensors, values = quantise(description.tensors, config.bits, config.quantizer)
         side = description.side(values)
@@ -121,15 +121,16 @@ def _counted(config: BoundConfig, checkpoint: Checkpoint) -> BoundResult:
         classes = classes_of_file(checkpoint)
         notes.append(f"the file names no architecture; its last layer has {classes} outputs")
     chance = 1 - 1 / classes
-    allowed = affordable_bits(chance, evidence, "kl")
+    formulas = [(name, CODES[name].length_of(counts)) for name in config.codes()]
+    choice_bits = choice_cost(sum(length is not None for _, length in formulas))
+    allowed = affordable_bits(chance, evidence, "kl") - choice_bits
     found = []
-    for name in config.codes():
-        length = CODES[name].length_of(counts)
+    for name, length in formulas:
         if length is None:
             notes.append(f"the length of {name} does not follow from counts")
             continue
         affordable = affordable_count(partial(_bits_of, name, counts), allowed, counts.num_entries)
-        found.append(CodeBound(name, dict(length.terms), length.bits, None, 0, affordable))
+        found.append(CodeBound(name, dict(length.terms), length.bits, None, choice_bits, affordable))
     if not found:
         raise UsageError(
             f"{checkpoint.where}: by --code {config.code} only a network that lcstool wrote is described"
