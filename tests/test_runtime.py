@@ -1,10 +1,12 @@
 """Devices by name, and random numbers that depend on the seed and the purpose alone."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from lcstool.errors import DeviceError, UsageError
-from lcstool.runtime import memory_errors, resolve_device, stream, versions
+from lcstool.runtime import memory_errors, require_memory, resolve_device, stream, versions
 
 
 @pytest.mark.parametrize("name", ["tpu", "", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "CPU"])
@@ -61,3 +63,39 @@ def test_other_errors_pass() -> None:
 
 def test_versions_name_no_machine() -> None:
     assert set(versions()) == {"lcstool", "torch"}
+
+
+def test_what_cannot_fit_is_refused_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lcstool.runtime.host_memory_bytes", lambda: 2_000_000_000)
+    require_memory(2_000_000_000, torch.device("cpu"), "a net")
+    with pytest.raises(DeviceError, match=r"a net takes about 2\.5 GB, and cpu has 2\.0 GB"):
+        require_memory(2_500_000_000, torch.device("cpu"), "a net")
+
+
+@pytest.mark.parametrize("stage", ["embed", "interpolate", "sharpness"])
+def test_stages_ask_before_they_allocate(stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine of a few bytes each ends with exit code 5 and writes nothing."""
+    from lcstool.checkpoint import Header, write_checkpoint
+    from lcstool.models import ModelSpec, build_model
+    from lcstool.stages.embed.config import EmbedConfig
+    from lcstool.stages.embed.stage import embed
+    from lcstool.stages.interpolate.config import InterpolateConfig
+    from lcstool.stages.interpolate.stage import interpolate
+    from lcstool.stages.sharpness.config import SharpnessConfig
+    from lcstool.stages.sharpness.stage import sharpness
+
+    spec = ModelSpec("vanilla-cnn", (16, 16), 3, 10, 1)
+    constants = {"mean": [0.5] * 3, "std": [0.2] * 3}
+    file, out = str(tmp_path / "net.safetensors"), str(tmp_path / "out.safetensors")
+    write_checkpoint(file, Header("model", spec.to_json(), constants), dict(build_model(spec).state_dict()))
+    monkeypatch.setattr("lcstool.runtime.host_memory_bytes", lambda: 1000)
+    run = {
+        "embed": lambda: embed(EmbedConfig(file=file), out),
+        "interpolate": lambda: interpolate(
+            InterpolateConfig(files=(file, file), method="string", train_size=20, device="cpu"), out
+        ),
+        "sharpness": lambda: sharpness(SharpnessConfig(file=file, train_size=20, device="cpu")),
+    }[stage]
+    with pytest.raises(DeviceError, match="takes about"):
+        run()
+    assert not Path(out).exists()

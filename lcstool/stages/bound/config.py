@@ -17,7 +17,7 @@ BN = ("fold", "count")
 class BoundConfig:
     """One bound. The same fields as the flags of `lcstool bound`; `file` is its argument."""
 
-    file: str = option("", "A network; '-' for stdin.", "Network", argument=True)
+    file: str = option("", "A network, or with --decode its bit string.", "Network", argument=True)
     bn: str = option(
         "fold",
         "Batch norms: folded into the layers before them, or every scale, shift and statistic counted.",

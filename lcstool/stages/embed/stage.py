@@ -6,12 +6,14 @@ Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), section 3.
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from lcstool.checkpoint import Header, write_checkpoint
 from lcstool.models import ModelSpec
 from lcstool.models.build import empty_model
 from lcstool.models.convert import embedded_tensors
 from lcstool.models.trace import trace
-from lcstool.runtime import memory_errors, versions
+from lcstool.runtime import memory_errors, require_memory, versions
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.plan import LayerPlan, plan
 from lcstool.stages.embed.source import Source, choose_layers, open_source
@@ -47,10 +49,11 @@ def embed(config: EmbedConfig, out: str) -> EmbedResult:
         if source.spec.embedding is not None:
             layers = dict(source.spec.embedding.layers) | dict(embedding.layers)
             merged = replace(embedding, layers=tuple(sorted(layers.items())))
+        sizes = plan(config, source, embedding)
+        require_memory(sizes.memory_bytes, torch.device("cpu"), f"embedding {source.where}")
         tensors = embedded_tensors(source.model, source.found, embedding, config.storage, merged)
         spec = replace(source.spec, embedding=merged)
         differences, largest = verify(config, source, spec, embedding, tensors)
-        sizes = plan(config, source, embedding)
         header = _header(config, source, spec, {"max_difference": differences, "largest_logit": largest})
         write_checkpoint(out, header, tensors)
         return EmbedResult(header, sizes.layers, differences, largest)

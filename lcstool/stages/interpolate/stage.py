@@ -16,7 +16,7 @@ from lcstool.errors import UsageError
 from lcstool.images import input_map, load_images
 from lcstool.options import LOSSES
 from lcstool.paths import Blend, Points, StringOptions, barrier, positions, train_string_epoch
-from lcstool.runtime import memory_errors, resolve_device, stream, versions
+from lcstool.runtime import memory_errors, require_memory, resolve_device, stream, versions
 from lcstool.stages.interpolate.config import InterpolateConfig
 from lcstool.stages.interpolate.ends import Ends, open_ends
 from lcstool.stages.interpolate.measure import Bench, score_output_path, score_path, score_plane
@@ -105,6 +105,9 @@ def _string(
 ) -> Points:
     """The straight line, trained as a string; its state is kept after every epoch."""
     config = bench.config
+    # All points and their gradients; what the layers keep for backward is held by the chunk.
+    own = sum(parameter.nbytes for parameter in bench.model.parameters())
+    require_memory(2 * config.points * own, bench.device, f"a string of {config.points} points")
     options = StringOptions(config.lr, config.stiffness, config.nudge, config.spring)
     points = Blend.linear([model.state_dict() for model in bench.ends.models], alphas).points()
     first = 0

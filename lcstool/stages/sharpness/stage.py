@@ -19,7 +19,7 @@ from lcstool.images import input_map, load_images
 from lcstool.models import ModelSpec, load_model
 from lcstool.models.subspace import Subspace
 from lcstool.options import LOSSES
-from lcstool.runtime import memory_errors, resolve_device, stream
+from lcstool.runtime import memory_errors, require_memory, resolve_device, stream
 from lcstool.stages.sharpness.config import SharpnessConfig
 
 
@@ -209,6 +209,11 @@ def sharpness(config: SharpnessConfig) -> SharpnessResult:
         ]
         loss_name = config.loss or (trained[-1] if trained and trained[-1] in LOSSES else "cross-entropy")
         split = dataset.train.to(device)
+        num_parameters = sum(parameter.numel() for parameter in model.parameters())
+        # Lanczos keeps some twenty vectors in float64 on the host.
+        require_memory(
+            8 * 24 * num_parameters, torch.device("cpu"), f"Lanczos on {num_parameters:,} parameters"
+        )
         surface = LossSurface(model, split, prepare, loss_name, config.batch_size, project)
         loss, gradient = surface.gradient()
         smallest, largest = extreme_eigenvalues(surface, config.max_iterations, config.tolerance, config.seed)
