@@ -1,13 +1,12 @@
 """`lcstool bound`: description lengths, real codes, and the generalization bounds that follow."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, percent, plain, print_json, show_files, stderr, stdout
-from lcstool.cli.options import AsJson, configured
+from lcstool.cli.options import AsJson, Plots, configured
 from lcstool.cli.streams import prepared_folder
 from lcstool.errors import CheckFailedError, UsageError
 from lcstool.stages.bound.config import BoundConfig
@@ -45,11 +44,7 @@ def bound(
         bool, typer.Option("--require-nonvacuous", help="Exit with code 4 unless the bound is below chance.",
                            rich_help_panel="Output"),
     ] = False,
-    plots: Annotated[
-        Path | None,
-        typer.Option("--plots", help="With --search, a folder for the figure, PNG and PDF; made if it is missing.",
-                     rich_help_panel="Output", show_default=False),
-    ] = None,
+    plots: Plots = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Describe a network in bits, by real codes, and bound its error on new images by the length.

@@ -1,13 +1,12 @@
 """`lcstool energy`: first-layer energy profiles, their consistency, and the theory that predicts them."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, percent, plain, print_json, show_files, stderr, stdout
-from lcstool.cli.options import AsJson, configured
+from lcstool.cli.options import AsJson, Plots, configured
 from lcstool.cli.streams import prepared_folder
 from lcstool.errors import UsageError
 from lcstool.stages.energy.config import EnergyConfig
@@ -37,11 +36,7 @@ def energy(
         str | None,
         typer.Option("--save-basis", help="The basis, for --basis.", rich_help_panel="Output", show_default=False),
     ] = None,
-    plots: Annotated[
-        Path | None,
-        typer.Option("--plots", help="Folder for figures, PNG and PDF; made if it is missing.",
-                     rich_help_panel="Output", show_default=False),
-    ] = None,
+    plots: Plots = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Measure the energy of first-layer filters along the principal components of image patches.

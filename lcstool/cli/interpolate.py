@@ -7,7 +7,7 @@ import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, percent, plain, print_json, show_files, stderr, stdout
-from lcstool.cli.options import AsJson, configured
+from lcstool.cli.options import AsJson, Plots, configured
 from lcstool.cli.streams import prepared_folder, stem_of
 from lcstool.errors import UsageError
 from lcstool.stages.interpolate.config import InterpolateConfig
@@ -40,11 +40,7 @@ def interpolate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the string an interrupted run left.", rich_help_panel="Output")
     ] = False,
-    plots: Annotated[
-        Path | None,
-        typer.Option("--plots", help="Folder for figures, PNG and PDF; made if it is missing.",
-                     rich_help_panel="Output", show_default=False),
-    ] = None,
+    plots: Plots = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Join networks by a path and measure loss and accuracy along it: barrier, length, best point.

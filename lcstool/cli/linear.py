@@ -1,13 +1,12 @@
 """`lcstool linear`: the geometry of linear convolutional networks, one subcommand a question."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, plain, print_json, show_files, stderr, stdout
-from lcstool.cli.options import AsJson
+from lcstool.cli.options import AsJson, Plots
 from lcstool.cli.streams import prepared_folder
 from lcstool.options import parse_architecture, parse_filter
 
@@ -98,11 +97,7 @@ def compose(
         float, typer.Option("--radius", help="Chordal distance up to which layers share a root.", min=0.0)
     ] = 1e-4,
     show: Annotated[int, typer.Option("--show", help="Most networks of the table.", min=1)] = 20,
-    plots: Annotated[
-        Path | None,
-        typer.Option("--plots", help="Of a training file: a folder for figures, PNG and PDF; made if it is missing.",
-                     show_default=False),
-    ] = None,
+    plots: Plots = None,
     drawn: Annotated[int, typer.Option("--drawn", help="Most runs of the figures.", min=1)] = 24,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip

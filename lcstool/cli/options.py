@@ -34,6 +34,15 @@ PrintConfig = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel="Output")
 ]
+Plots = Annotated[
+    Path | None,
+    typer.Option(
+        "--plots",
+        help="Folder for figures, PNG and PDF; made if it is missing.",
+        rich_help_panel="Output",
+        show_default=False,
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Print sizes, bytes and memory; do nothing.", rich_help_panel="Output"),

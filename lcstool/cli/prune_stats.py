@@ -7,7 +7,7 @@ import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import print_json, show_files, stderr, stdout
-from lcstool.cli.options import AsJson, configured
+from lcstool.cli.options import AsJson, Plots, configured
 from lcstool.cli.streams import derived_name, prepared_folder, stem_of
 from lcstool.errors import UsageError
 from lcstool.stages.prune_stats.config import PruneStatsConfig
@@ -30,11 +30,7 @@ def prune_stats(
         typer.Option("-o", "--out", help="The pruned network, or else the statistics; '-' for stdout.",
                      rich_help_panel="Output", show_default=False),
     ] = None,
-    plots: Annotated[
-        Path | None,
-        typer.Option("--plots", help="Folder for figures, PNG and PDF; made if it is missing.",
-                     rich_help_panel="Output", show_default=False),
-    ] = None,
+    plots: Plots = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Count a network's weights and units, measure how local its layers are, and prune or compact it.
