@@ -104,7 +104,9 @@ def relative_entropy(p: float, q: float) -> float:
         if mine > 0:
             if other <= 0:
                 return math.inf
-            total -= mine * math.log1p((other - mine) / mine)
+            # Near each other their ratio loses digits, far apart it may overflow.
+            close = abs(other - mine) < mine
+            total -= mine * (math.log1p((other - mine) / mine) if close else math.log(other) - math.log(mine))
     return max(total, 0.0)
 
 

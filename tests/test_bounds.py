@@ -85,6 +85,7 @@ def test_extreme_values() -> None:
     assert kl_inverse(1.0, 5.0) == 1
     assert kl_inverse(0.5, 1e9) == 1
     assert kl_inverse(0.0, 1e-20) == pytest.approx(1e-20)
+    assert kl_inverse(5e-324, 0.01) == pytest.approx(-math.expm1(-0.01))
     assert relative_entropy(0.5, 1.0) == math.inf
     assert relative_entropy(0.5, 0.0) == math.inf
     assert relative_entropy(0.0, 0.5) == pytest.approx(math.log(2))
