@@ -102,15 +102,18 @@ def compose(
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """The end-to-end filters of networks: polynomial, roots, factors that layers share, invariants, rank."""
+    from lcstool.checkpoint import open_checkpoint
     from lcstool.stages.linear.compose import compose as run_stage
+
+    checkpoint = open_checkpoint(file)  # once: it may be standard input
 
     if plots is not None:
         from lcstool.plots.linear import draw
         from lcstool.stages.linear.trajectory import follow
 
         prepared_folder(plots)
-        show_files(draw(follow(file, drawn), plots))
-    result = run_stage(file, noise, radius)
+        show_files(draw(follow(checkpoint, drawn), plots))
+    result = run_stage(checkpoint, noise, radius)
     if as_json:
         print_json(result.to_json())
         return

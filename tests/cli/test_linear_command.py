@@ -56,7 +56,7 @@ def test_train_compose_draw_and_probe(run_cli: Cli, tmp_path: Path) -> None:
     assert "6 of 6 runs converged" in done.stdout.decode()
     piped = run_cli(*command, "-q", "-o", "-")
     assert piped.stdout == (tmp_path / "runs.safetensors").read_bytes()
-    drawn = run_cli("linear", "compose", "runs.safetensors", "--plots", "figures", "--show", "2")
+    drawn = run_cli("linear", "compose", "-", "--plots", "figures", "--show", "2", stdin=piped.stdout)
     assert drawn.code == 0
     assert "4 more" in drawn.stdout.decode()
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {

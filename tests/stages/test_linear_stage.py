@@ -34,7 +34,7 @@ def test_factorizations_are_written_and_compose_to_the_filter(tmp_path: Path) ->
     result = factor((1.0, -6.0, 11.0, -6.0), (2, 2, 2), (1, 1, 1), **OPTIONS, out=out)  # type: ignore[arg-type]
     assert result.membership.is_member
     assert len(result.ways) == 6
-    composed = compose(out, 1e-8, 1e-6)
+    composed = compose(open_checkpoint(out), 1e-8, 1e-6)
     assert len(composed.networks) == 6
     for network in composed.networks:
         assert network.filter_K.tolist() == pytest.approx([1, -6, 11, -6], abs=1e-12)
@@ -53,7 +53,7 @@ def test_of_a_filter_outside_the_nearest_is_written(tmp_path: Path) -> None:
     assert not result.membership.is_member
     assert result.nearest is not None
     assert result.nearest.distance == pytest.approx(0.91**0.5)
-    (network,) = compose(out, 1e-6, 1e-3).networks
+    (network,) = compose(open_checkpoint(out), 1e-6, 1e-3).networks
     assert network.pattern is not None
     assert network.pattern.label == "2|0"
     assert network.rank == 2
@@ -69,7 +69,7 @@ def test_infinite_roots_and_zero_networks_have_json(tmp_path: Path) -> None:
     ]
     file = LcnFile(LinearConvArchitecture((2, 2), (1, 1)), stacked(networks))
     write_lcn(out, file, {"stage": "test"})
-    double, zero = compose(out, 1e-8, 1e-6).networks
+    double, zero = compose(open_checkpoint(out), 1e-8, 1e-6).networks
     text = json.dumps(double.to_json(), allow_nan=False)
     assert '"root": "inf", "multiplicity": 2' in text
     assert zero.pattern is None

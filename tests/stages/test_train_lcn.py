@@ -88,7 +88,7 @@ def test_trajectories_end_where_the_file_does(tmp_path: Path) -> None:
     for method in ("descent", "flow"):
         trained(tmp_path, kernels="2,2", target="1,0.3,1", runs=4, method=method)
         path = str(tmp_path / "runs.safetensors")
-        paths = follow(path, 3)
+        paths = follow(open_checkpoint(path), 3)
         file = read_lcn(open_checkpoint(path))
         ends = file.architecture.compose(file.filters)[:3]
         torch.testing.assert_close(paths.ends_CRK[-1], ends, rtol=0, atol=1e-5)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lcstool.checkpoint import open_checkpoint
+from lcstool.checkpoint import Checkpoint
 from lcstool.lcn import (
     LinearConvArchitecture,
     RootPattern,
@@ -85,15 +85,14 @@ class ComposeResult:
         }
 
 
-def compose(file: str, noise: float, radius: float) -> ComposeResult:
+def compose(checkpoint: Checkpoint, noise: float, radius: float) -> ComposeResult:
     """Look at the networks of an `lcn` file.
 
     Args:
-        file: The file.
+        checkpoint: The file.
         noise: Relative uncertainty of the filters, by which coinciding roots are joined.
         radius: Chordal distance up to which layers share a root.
     """
-    checkpoint = open_checkpoint(file)
     found = read_lcn(checkpoint)
     composed_RK = found.architecture.compose(found.filters)
     networks = [

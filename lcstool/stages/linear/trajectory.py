@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lcstool.checkpoint import open_checkpoint
+from lcstool.checkpoint import Checkpoint
 from lcstool.errors import BadInputError
 from lcstool.lcn import LinearConvArchitecture, norm_differences
 from lcstool.lcn.descent import descend
@@ -41,13 +41,12 @@ class Trajectories:
     invariants_CRL: Tensor
 
 
-def follow(file: str, num_runs: int) -> Trajectories:
+def follow(checkpoint: Checkpoint, num_runs: int) -> Trajectories:
     """Train the first runs of a training file again, in short pieces.
 
     Raises:
         BadInputError: a file that no training wrote.
     """
-    checkpoint = open_checkpoint(file)
     found = read_lcn(checkpoint)
     initial, config = found.initial(), _config(found)
     if initial is None or config is None or not {"target", "moment", "times"} <= set(found.recorded):
