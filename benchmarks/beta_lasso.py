@@ -1,6 +1,7 @@
 """Time of the beta-LASSO step: the masked-index way, the plain reference, and one compiled pass.
 
     python benchmarks/beta_lasso.py [--sizes 1e6,10e6,25e6] [--rounds 15] [--threads 1] [--device cpu] [--json FILE]
+        [--peer-dir DIR]
 
 All ways are interleaved in one process with their ceiling, a copy of as many weights; take the least times, the others
 show how busy the machine was. After the last round the weights of all ways must be equal bit for bit, and so must the
@@ -11,6 +12,9 @@ so an update can be faster than its floor. Three tables:
   nothing, `one pass` counts killed, regrown and non-zero weights as well;
 - the weight gradient of a square layer of as many weights, batch 512, with the update, beside that product alone;
 - a whole S-FC step, beside forward and backward alone; `in backward` steps each weight as its gradient appears.
+
+`peer` is the optimizer in src/optim.py of the checkout; it takes the sign after the gradient step, so it is timed but
+not compared.
 """
 
 import argparse
@@ -19,10 +23,21 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
-from measure import Timing, add_json_option, interleave, write_json
+from measure import (
+    Ceilings,
+    Target,
+    Timing,
+    add_json_option,
+    add_peer_option,
+    interleave,
+    peer_module,
+    shown_ceilings,
+    write_json,
+)
 from torch import Tensor, nn
 
 from lcstool.models import ModelSpec, build_model
@@ -35,14 +50,14 @@ from lcstool.optim.step import counting_step, step_tensor
 LR, LAMBDA, BETA = 0.1, 7e-4, 3.0
 FLOOR_BYTES = 12  # read a weight and its gradient, write the weight
 # By counting what each operation reads and writes, float32; the gradient's own write is the backward pass's.
-UPDATE_BYTES = {"masked index": 66, "eager": 56, "eager, counting": 72, "one pass": 12}
+UPDATE_BYTES = {"masked index": 66, "peer": 66, "eager": 56, "eager, counting": 72, "one pass": 12}
 Step = Callable[[Tensor, Tensor, float, float, float], Any]
 
 
 def masked_index(theta: Tensor, gradient: Tensor, lr: float, lambda_: float, beta: float) -> None:
-    """The same arithmetic as a script writes it, a new tensor for each operation."""
-    direction = gradient + torch.sign(theta) * lambda_
-    theta.add_(direction * -lr)
+    """The same arithmetic as a script writes it: two passes of sums, a sign, two comparisons and a fill by index."""
+    direction = torch.sign(theta).mul_(lambda_).add_(gradient)
+    theta.sub_(direction.mul_(lr))
     theta[(theta < beta * lambda_) & (theta > -beta * lambda_)] = 0
 
 
@@ -69,7 +84,16 @@ def must_agree(what: str, tensors: dict[str, Tensor]) -> None:
             sys.exit(f"{what}, {way}: the weights differ by {(first - tensor).abs().max().item():g}")
 
 
-def time_update(size: int, ways: dict[str, Step], rounds: int, device: torch.device) -> dict[str, Timing]:
+def peer_step(checkout: Path, theta: Tensor, gradient: Tensor) -> Callable[[], None]:
+    parameter = nn.Parameter(theta)
+    parameter.grad = gradient
+    optimizer = peer_module(checkout, "src/optim.py").BetaLASSO([parameter], beta=BETA, lr=LR, lambda_=LAMBDA)
+    return torch.no_grad()(optimizer.step)  # type: ignore[no-any-return]
+
+
+def time_update(
+    size: int, ways: dict[str, Step], rounds: int, device: torch.device, peer: Path | None
+) -> dict[str, Timing]:
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(size, generator=generator).mul_(0.01).to(device)
     gradient = torch.randn(size, generator=generator).mul_(0.01).to(device)
@@ -78,6 +102,8 @@ def time_update(size: int, ways: dict[str, Step], rounds: int, device: torch.dev
     runs: dict[str, Callable[[], Any]] = {
         way: functools.partial(step, weights[way], gradient, LR, LAMBDA, BETA) for way, step in ways.items()
     }
+    if peer is not None:
+        runs["peer"] = peer_step(peer, start.clone(), gradient)
     found = interleave(runs | {"copy": lambda: other.copy_(start)}, rounds, device)
     must_agree(f"update of {size}", weights)
     counts = [ways[way](weights[way], gradient, LR, LAMBDA, BETA) for way in ("eager, counting", "one pass")]
@@ -87,7 +113,7 @@ def time_update(size: int, ways: dict[str, Step], rounds: int, device: torch.dev
 
 
 def time_gradient(
-    size: int, batch: int, ways: dict[str, Step], rounds: int, device: torch.device
+    size: int, batch: int, ways: dict[str, Step], rounds: int, device: torch.device, ceilings: Ceilings
 ) -> dict[str, Timing]:
     side = math.isqrt(size)
     generator = torch.Generator().manual_seed(0)
@@ -111,7 +137,7 @@ def time_gradient(
         "product alone": lambda: errors.T @ inputs,
         "product alone, reused": lambda: torch.mm(errors.T, inputs, out=buffer),
     }
-    found = interleave(runs, rounds, device)
+    found = interleave(runs | ceilings.ways, rounds, device)
     must_agree("weight gradient + update", weights)
     return found
 
@@ -133,7 +159,7 @@ class MaskedIndexOptimizer(torch.optim.Optimizer):
 
 
 def time_network(
-    size: int, batch: int, rounds: int, device: torch.device
+    size: int, batch: int, rounds: int, device: torch.device, ceilings: Ceilings
 ) -> tuple[dict[str, Timing], int, str]:
     spec = sized_by_fc_params(ModelSpec("s-fc", (32, 32), 3, 10, 32), size)
     generator = torch.Generator().manual_seed(0)
@@ -169,7 +195,7 @@ def time_network(
     for way in ("masked index", "eager", "one pass", "one pass, in backward"):
         runs[way] = prepared(way)
     runs["forward + backward"] = prepared("forward + backward", step=False)
-    found = interleave(runs, rounds, device)
+    found = interleave(runs | ceilings.ways, rounds, device)
     del models["forward + backward"]
     names = dict(models["eager"].named_parameters())
     for name in names:
@@ -207,31 +233,58 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    add_peer_option(parser, "gojkoc54/convolutions_from_scratch")
     add_json_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
+    gpu = device.type == "cuda"
     print(f"{device.type}, {options.threads} threads, torch {torch.__version__}, {options.rounds} rounds")
-    ways = steps(device)
+    ways, ceilings = steps(device), Ceilings(device)
     document: dict[str, Any] = {"threads": options.threads, "device": device.type, "rounds": options.rounds}
     document["differing_bits"] = 0  # else there is no document
+    targets: list[Target] = []
     for size in (int(float(text)) for text in options.sizes.split(",")):
-        found = time_update(size, ways, options.rounds, device)
+        found = time_update(size, ways, options.rounds, device, options.peer_dir)
         bandwidth = 8e-9 * size / found["copy"].min_s
         show(f"update of {size:,} weights; copy {bandwidth:.1f} GB/s, the floor is {FLOOR_BYTES} B/weight of it",
              found, "masked index", "copy", size)  # fmt: skip
         document[f"update, {size}"] = {"copy_gb_per_s": bandwidth, "bytes": UPDATE_BYTES, "ways": found}
-    found = time_gradient(int(options.layer), options.batch, ways, options.rounds, device)
-    show(f"weight gradient + update, {options.layer:,.0f} weights, batch {options.batch}",
-         found, "masked index", "product alone")  # fmt: skip
-    document["weight gradient + update"] = found
-    found, num_weights, what = time_network(
-        int(options.layer), options.batch, max(3, options.rounds // 3), device
+        if size >= 10**7:
+            least, floor = found["one pass"].min_s, found["copy"].min_s * (FLOOR_BYTES / 8)
+            gain, times = found["masked index"].min_s / least, least / floor
+            quantity = f"beta-LASSO update, {size / 1e6:g} M weights"
+            targets.append(Target(quantity, "masked index", 4 if gpu else 10, gain))
+            against = f"{FLOOR_BYTES} B a weight at the speed of a copy"
+            targets.append(Target(quantity, against, 1.3 if gpu else 2, times, at_most=True))
+
+    found = time_gradient(int(options.layer), options.batch, ways, options.rounds, device, ceilings)
+    limits, found = ceilings.of(found), ceilings.without(found)
+    layer = f"{options.layer:,.0f} weights, batch {options.batch}"
+    show(
+        f"weight gradient + update, {layer}; {shown_ceilings(limits)}", found, "masked index", "product alone"
     )
-    show(f"S-FC step, {what}, {num_weights:,} weights, batch {options.batch}",
-         found, "masked index", "forward + backward")  # fmt: skip
-    document["S-FC step"] = found
-    write_json(options.json, document)
+    document["weight gradient + update"] = {"ways": found, "ceilings": limits}
+    ours = found["one pass, gradient reused"].min_s
+    quantity = f"weight gradient + update, {layer}"
+    targets.append(
+        Target(quantity, "mm, then the masked index", 2.5 if gpu else 1.7, found["masked index"].min_s / ours)
+    )
+    alone = found["product alone, reused"].min_s
+    targets.append(Target(quantity, "the product alone", 1.15, ours / alone, at_most=True))
+
+    found, num_weights, what = time_network(
+        int(options.layer), options.batch, max(3, options.rounds // 3), device, ceilings
+    )
+    limits, found = ceilings.of(found), ceilings.without(found)
+    quantity = f"S-FC step, {what}, {num_weights:,} weights, batch {options.batch}"
+    show(f"{quantity}; {shown_ceilings(limits)}", found, "masked index", "forward + backward")
+    document["S-FC step"] = {"ways": found, "ceilings": limits}
+    ours = min(found[way].min_s for way in ("one pass", "one pass, in backward"))
+    targets.append(Target(quantity, "the masked index", 1.15, found["masked index"].min_s / ours))
+    alone = found["forward + backward"].min_s
+    targets.append(Target(quantity, "forward + backward alone", 1.1, ours / alone, at_most=True))
+    write_json(options.json, document, targets, device)
 
 
 if __name__ == "__main__":

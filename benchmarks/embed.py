@@ -1,27 +1,34 @@
 """Time and memory of the embedding of VanillaCNN and AlexNet, beside a plain triple loop over the same layers.
 
-    python benchmarks/embed.py [--image 32] [--rounds 5] [--json]
+    python benchmarks/embed.py [--image 32] [--rounds 5] [--device cpu] [--json FILE] [--peer-dir DIR]
 
-Ours and the loop are interleaved in one process and must agree entry for entry. The loop goes over output channels,
-input channels and the kernel's taps and writes each tap's diagonal at once, as the published script does; `ours, one
-buffer` makes the same matrix a channel at a time into a reused block, as `lcstool embed` does while it writes. Peak
-memory is that of whole `lcstool embed` processes, dense and csr, less that of one that embeds a tiny network, in
-copies of the dense file.
+Ours and the loop are interleaved in one process and must agree entry for entry. The loop goes over output channels
+and positions and copies a filter to each, as the published script does; `ours, one buffer` makes the same matrix a
+channel at a time into a reused block, as `lcstool embed` does while it writes. The limit is a fill of as many entries
+with zeros. `peer` is cnn2fc in mappings.py of the checkout, which embeds padded inputs and copies the matrix into a
+layer, so it is timed but not compared. Peak memory is that of whole `lcstool embed` processes, dense and csr, less that
+of one that embeds a tiny network, in copies of the dense file.
 """
 
 import argparse
-import json
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from measure import (
+    Target,
+    Timing,
+    add_json_option,
+    add_peer_option,
+    interleave,
+    must_agree,
+    peak_and_seconds,
+    peer_module,
+    write_json,
+)
+from torch import Tensor, nn
 
 from lcstool.checkpoint import Header, write_checkpoint
 from lcstool.models import ModelSpec, build_model
@@ -33,28 +40,30 @@ from lcstool.models.trace import trace
 
 
 def triple_loop(geometry: ConvGeometry, weight: Tensor) -> Tensor:
-    """The matrix by loops over taps, output channels and input channels; each fills its positions by index."""
+    """The matrix by loops over output channels, rows and columns, each copying the filter to where it lies."""
     channels, height, width = geometry.in_shape
     _, out_h, out_w = geometry.out_shape
-    matrix = torch.zeros(geometry.out_channels, out_h, out_w, channels, height, width)
-    rows, columns = torch.meshgrid(torch.arange(out_h), torch.arange(out_w), indexing="ij")
-    for i in range(geometry.kernel_size[0]):
-        for j in range(geometry.kernel_size[1]):
-            y = rows * geometry.stride[0] - geometry.padding[0] + i
-            x = columns * geometry.stride[1] - geometry.padding[1] + j
-            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-            p, q, y, x = rows[inside], columns[inside], y[inside], x[inside]
+    matrix = torch.zeros(geometry.out_channels, out_h, out_w, channels, height, width, device=weight.device)
+    for p in range(out_h):
+        rows, i = _overlap(p * geometry.stride[0] - geometry.padding[0], geometry.kernel_size[0], height)
+        for q in range(out_w):
+            columns, j = _overlap(
+                q * geometry.stride[1] - geometry.padding[1], geometry.kernel_size[1], width
+            )
             for o in range(geometry.out_channels):
-                for c in range(channels):
-                    matrix[o, p, q, c, y, x] = weight[o, c, i, j]
+                matrix[o, p, q][:, rows, columns].copy_(weight[o][:, i, j])
     return matrix.flatten(3).flatten(0, 2)
+
+
+def _overlap(start: int, size: int, side: int) -> tuple[slice, slice]:
+    """Where a kernel that begins at `start` meets an image of this side: in the image, and in the kernel."""
+    first, last = max(start, 0), min(start + size, side)
+    return slice(first, last), slice(first - start, last - start)
 
 
 def whole(geometry: ConvGeometry, filters: Tensor) -> Tensor:
     """Our matrix in memory, all of it."""
-    return torch.cat(
-        [block.clone() for block in dense_matrix(convolution_support(geometry), filters).blocks()]
-    )
+    return dense_matrix(convolution_support(geometry), filters).whole()
 
 
 def one_buffer(geometry: ConvGeometry, filters: Tensor) -> None:
@@ -63,47 +72,44 @@ def one_buffer(geometry: ConvGeometry, filters: Tensor) -> None:
         pass
 
 
-def timed(run: Callable[..., Any], *arguments: object) -> tuple[Any, float]:
-    begin = time.perf_counter()
-    result = run(*arguments)
-    return result, time.perf_counter() - begin
+def peer_network(checkout: Path, geometry: ConvGeometry, weight: Tensor) -> Callable[[], Any]:
+    """The published script's embedding of one convolution, its padding made part of the input."""
+    network, top, left = nn.Module(), *geometry.padding
+    in_channels, height, width = geometry.in_shape
+    conv = nn.Conv2d(in_channels, geometry.out_channels, geometry.kernel_size, geometry.stride, bias=False)
+    conv.weight.data.copy_(weight)
+    network.layers = nn.Sequential(conv)
+    network.input_size = (in_channels, height + 2 * top, width + 2 * left)  # type: ignore[assignment]
+    network.sizes = [geometry.out_shape]  # type: ignore[assignment]
+    embed = peer_module(checkout, "mappings.py").cnn2fc
+    return lambda: embed(network)
 
 
-def peak_bytes(*arguments: str) -> int:
-    """Peak resident memory of a process that runs one of our commands."""
-    # Not getrusage: its maximum survives exec, so that a child would show its parent's.
-    code = (
-        "import sys\nfrom lcstool.cli import app\ntry:\n app(sys.argv[1:])\nexcept SystemExit:\n pass\n"
-        "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')), file=sys.stderr)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True
-    )
-    return int(done.stderr.split()[-2]) * 1024
-
-
-def time_layers(arch: str, image: int, rounds: int) -> dict[str, float]:
-    """Median seconds of each way over all layers; ends the benchmark where two ways disagree."""
+def time_layers(
+    arch: str, image: int, rounds: int, device: torch.device, peer: Path | None
+) -> tuple[int, dict[str, Timing]]:
+    """The layers' weights, and each way over all layers; ends the benchmark where two ways disagree."""
     spec = ModelSpec(arch, (image, image), 3, 10, 64)
-    model, found = build_model(spec), trace(empty_model(spec), spec.in_shape)
-    times: dict[str, list[float]] = {"triple loop": [], "ours": [], "ours, one buffer": []}
-    for _ in range(rounds):
-        spent = dict.fromkeys(times, 0.0)
-        for name, geometry in found.layers.items():
-            layer = model.get_submodule(name)
-            filters, weight = filters_of(layer), layer.weight.detach()
-            loop, loop_seconds = timed(triple_loop, geometry, weight)
-            matrix, whole_seconds = timed(whole, geometry, filters)
-            if not torch.equal(loop, matrix):
-                sys.exit(f"{arch} {name}: the two matrices differ")
-            del loop, matrix
-            _, buffer_seconds = timed(one_buffer, geometry, filters)
-            for way, value in zip(spent, (loop_seconds, whole_seconds, buffer_seconds), strict=True):
-                spent[way] += value
-        for way, value in spent.items():
-            times[way].append(value)
-    weights = sum(geometry.num_weights("fc") for geometry in found.layers.values())
-    return {"weights": weights} | {way: statistics.median(values) for way, values in times.items()}
+    model, found = build_model(spec).to(device), trace(empty_model(spec), spec.in_shape)
+    layers = [
+        (geometry, filters_of(model.get_submodule(name)), model.get_submodule(name).weight.detach())
+        for name, geometry in found.layers.items()
+    ]
+    for geometry, filters, weight in layers:
+        must_agree(f"{arch} {geometry}", whole(geometry, filters), triple_loop(geometry, weight), 0.0)
+    ways: dict[str, Callable[[], Any]] = {
+        "triple loop": lambda: [triple_loop(geometry, weight) for geometry, _, weight in layers],
+        "ours": lambda: [whole(geometry, filters) for geometry, filters, _ in layers],
+        "ours, one buffer": lambda: [one_buffer(geometry, filters) for geometry, filters, _ in layers],
+        "zeros": lambda: [
+            torch.zeros(geometry.num_weights("fc"), device=device) for geometry, _, _ in layers
+        ],
+    }
+    if peer is not None:
+        runs = [peer_network(peer, geometry, weight) for geometry, _, weight in layers]
+        ways["peer"] = lambda: [run() for run in runs]
+    weights = sum(geometry.num_weights("fc") for geometry, _, _ in layers)
+    return weights, interleave(ways, rounds, device)
 
 
 def write_source(arch: str, image: int, folder: Path, alpha: int = 64) -> Path:
@@ -119,9 +125,9 @@ def measure_command(arch: str, image: int, folder: Path, baseline: int) -> dict[
     row: dict[str, float] = {}
     for storage in ("dense", "csr"):
         out = folder / "out.safetensors"
-        begin = time.perf_counter()
-        peak = peak_bytes("embed", str(source), "--storage", storage, "-o", str(out))
-        row[f"{storage} seconds"] = time.perf_counter() - begin
+        peak, row[f"{storage} seconds"] = peak_and_seconds(
+            "embed", str(source), "--storage", storage, "-o", str(out)
+        )
         row[f"{storage} peak bytes"] = peak - baseline
         row[f"{storage} file bytes"] = out.stat().st_size
         out.unlink()
@@ -133,35 +139,49 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--image", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=5, help="0 measures the commands only")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    add_peer_option(parser, "sdascoli/anarchitectural-search")
+    add_json_option(parser)
     options = parser.parse_args()
-    results = {}
+    device, results, targets = torch.device(options.device), {}, []
     with tempfile.TemporaryDirectory() as folder:
         tiny = write_source("vanilla-cnn", 8, Path(folder), alpha=1)
-        baseline = peak_bytes("embed", str(tiny), "-o", str(Path(folder) / "tiny.out"))
+        baseline, _ = peak_and_seconds("embed", str(tiny), "-o", str(Path(folder) / "tiny.out"))
+        print(f"{options.image}x{options.image}, {device.type}, {torch.get_num_threads()} threads\n")
+        print(
+            "| network | way | wall ms, least / median / greatest | CPU ms | against the loop | GB/s written |"
+        )
+        print("|---|---|---|---|---|---|")
         for arch in ("vanilla-cnn", "alexnet"):
-            results[arch] = time_layers(arch, options.image, options.rounds) if options.rounds else {}
+            weights, found = time_layers(arch, options.image, options.rounds, device, options.peer_dir)
+            loop = found["triple loop"].min_s
+            for way, timing in found.items():
+                rate = 4e-9 * weights / timing.min_s
+                print(f"| {arch}, {weights / 1e6:.1f} M | {way} | {timing.cells()} | {loop / timing.min_s:.2f}x "
+                      f"| {rate:.2f} |")  # fmt: skip
+            quantity = f"eFCN build, {arch} at {options.image}x{options.image}, {weights / 1e6:.1f} M weights"
+            accept = 10 if device.type == "cuda" else 2.5
+            targets.append(Target(quantity, "triple loop", accept, loop / found["ours"].min_s))
+            targets.append(
+                Target(
+                    f"{quantity}, while writing",
+                    "triple loop",
+                    accept,
+                    loop / found["ours, one buffer"].min_s,
+                )
+            )
+            results[arch] = {"weights": weights, "ways": found}
             results[arch] |= measure_command(arch, options.image, Path(folder), baseline)
-    if options.json:
-        print(json.dumps(results, indent=2))
-        return
-    print(f"{options.image}x{options.image}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-          f"median of {options.rounds}")  # fmt: skip
     print(
-        "| network | FC weights | triple loop | ours | ours, one buffer | embed dense | peak | embed csr | peak |"
+        "\n| command | seconds | peak memory, copies of the dense file | GB of the file |\n|---|---|---|---|"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
     for arch, row in results.items():
-        cells = ["-"] * 4
-        if options.rounds:
-            loop = row["triple loop"]
-            cells = [f"{row['weights'] / 1e6:.1f} M", f"{loop:.2f} s"]
-            cells += [f"{row[way]:.2f} s, {loop / row[way]:.1f}x" for way in ("ours", "ours, one buffer")]
         for storage in ("dense", "csr"):
             copies = row[f"{storage} peak bytes"] / row["dense file bytes"]
-            cells += [f"{row[f'{storage} seconds']:.1f} s", f"{copies:.2f} copies"]
-        print(f"| {arch} | {' | '.join(cells)} |")
+            print(f"| embed {arch} --storage {storage} | {row[f'{storage} seconds']:.1f} | {copies:.2f} "
+                  f"| {row[f'{storage} file bytes'] / 1e9:.3f} |")  # fmt: skip
+    write_json(options.json, results, targets, device)
 
 
 if __name__ == "__main__":

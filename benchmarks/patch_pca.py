@@ -1,6 +1,6 @@
 """Time of the patch PCA of an image set, beside two that lay all patches out first.
 
-    python benchmarks/patch_pca.py [--kernel 3 5 7 11] [--npz FILE] [--rounds 5] [--json]
+    python benchmarks/patch_pca.py [--kernel 3 5 7 11] [--npz FILE] [--rounds 3] [--json FILE]
 
 Ours streams over the images; scikit-learn's PCA (where it is installed) and torch.pca_lowrank take materialised
 patches, whose making is part of their time. Where the patches of all images exceed --memory-gib, a rival gets as many
@@ -12,16 +12,14 @@ scikit-learn's mean over more than 2^24 patches is wrong.
 """
 
 import argparse
-import json
-import statistics
 import sys
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from measure import Target, Timing, add_json_option, interleave, write_json
 from torch import Tensor
 
 from lcstool.energy import PatchBasis
@@ -97,12 +95,6 @@ def check(name: str, basis: PatchBasis, values_Q: Tensor, vectors_QD: Tensor, to
     return worst
 
 
-def timed(run: Callable[..., Any], *arguments: object) -> tuple[Any, float]:
-    begin = time.perf_counter()
-    result = run(*arguments)
-    return result, time.perf_counter() - begin
-
-
 def measure(
     images_NCHW: Tensor, kernel: int, rounds: int, memory_bytes: float, rivals: list[str]
 ) -> dict[str, Any]:
@@ -114,26 +106,24 @@ def measure(
         "pca_lowrank": (by_lowrank, 2 + (LEADING + SPARE) / (channels * kernel**2) * 3, 2e-3),
     }  # copies of the patches each holds, and how far it may differ: the second is random
     ours = lambda images: PatchBasis.of(images.split(1024), (kernel, kernel))  # noqa: E731
-    seconds: dict[str, list[float]] = {"ours": []}
-    rows: dict[str, Any] = {"ours": {"images": num_images}}
     subsets = {}
     for name in rivals:
         count = min(num_images, int(memory_bytes / (per_image * ways[name][1])))
         if not count:
             sys.exit(f"{name}: not one image's patches fit {memory_bytes / 2**30:g} GiB")
-        subsets[name], seconds[name] = images_NCHW[:count], []
-        rows[name] = {"images": count}
-    bases = {name: ours(subset) for name, subset in subsets.items()}  # warms up, too
-    for _ in range(rounds):
-        _, spent = timed(ours, images_NCHW)
-        seconds["ours"].append(spent)
-        for name, subset in subsets.items():
-            function, _, tolerance = ways[name]
-            (values, vectors), spent = timed(function, subset, kernel)
-            seconds[name].append(spent * num_images / len(subset))
-            rows[name]["difference"] = check(name, bases[name], values, vectors, tolerance)
-    for name, row in rows.items():
-        row |= {"seconds_min": min(seconds[name]), "seconds_median": statistics.median(seconds[name])}
+        subsets[name] = images_NCHW[:count]
+    differences = {
+        name: check(name, ours(subset), *ways[name][0](subset, kernel), ways[name][2])
+        for name, subset in subsets.items()
+    }
+    runs = {name: partial(ways[name][0], subset, kernel) for name, subset in subsets.items()}
+    found = interleave({"ours": partial(ours, images_NCHW)} | runs, rounds)
+    rows: dict[str, Any] = {}
+    for name, timing in found.items():
+        count = len(subsets[name]) if name in subsets else num_images
+        factor = num_images / count
+        scaled = Timing(**{field: seconds * factor for field, seconds in vars(timing).items()})
+        rows[name] = {"images": count, "difference": differences.get(name, 0.0), "all images": scaled}
     return rows
 
 
@@ -145,9 +135,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=50000)
     parser.add_argument("--side", type=int, default=32, help="of the images made here")
     parser.add_argument("--npz", type=Path, help="real images instead")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory-gib", type=float, default=4.0, help="for materialised patches")
-    parser.add_argument("--json", action="store_true")
+    add_json_option(parser)
     options = parser.parse_args()
     if options.npz:
         with np.load(options.npz) as archive:
@@ -163,21 +153,22 @@ def main() -> None:
     except ImportError:
         about = "scikit-learn is not installed and left out"
         rivals.remove("scikit-learn")
-    results = {}
+    results, targets = {}, []
+    print(
+        f"{len(images)} images of {images.shape[2]}x{images.shape[3]}, {torch.get_num_threads()} threads, {about}\n"
+    )
+    print("| kernel | way | images measured | wall ms for all, least / median / greatest | CPU ms | against ours "
+          "| difference |\n|---|---|---|---|---|---|---|")  # fmt: skip
     for kernel in options.kernel:
         results[kernel] = measure(images, kernel, options.rounds, options.memory_gib * 2**30, rivals)
-    if options.json:
-        print(json.dumps(results, indent=2))
-        return
-    print(f"{len(images)} images of {images.shape[2]}x{images.shape[3]}, {torch.get_num_threads()} threads, "
-          f"torch {torch.__version__}, {about}; best and median of {options.rounds}")  # fmt: skip
-    print("| kernel | way | images measured | seconds, all images | median | against ours | difference |")
-    print("|---|---|---|---|---|---|---|")
-    for kernel, rows in results.items():
-        for name, row in rows.items():
-            ratio = row["seconds_min"] / rows["ours"]["seconds_min"]
-            print(f"| {kernel}x{kernel} | {name} | {row['images']} | {row['seconds_min']:.2f} "
-                  f"| {row['seconds_median']:.2f} | {ratio:.1f}x | {row.get('difference', 0):.0e} |")  # fmt: skip
+        for name, row in results[kernel].items():
+            ratio = row["all images"].min_s / results[kernel]["ours"]["all images"].min_s
+            print(f"| {kernel}x{kernel} | {name} | {row['images']} | {row['all images'].cells()} | {ratio:.1f}x "
+                  f"| {row['difference']:.0e} |")  # fmt: skip
+            if name == "scikit-learn":
+                quantity = f"patch PCA, {len(images):,} images, {kernel}x{kernel}"
+                targets.append(Target(quantity, "scikit-learn on materialised patches", 10, ratio))
+    write_json(options.json, {"kernels": results}, targets)
 
 
 if __name__ == "__main__":

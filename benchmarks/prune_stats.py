@@ -1,6 +1,6 @@
 """Rate at which `lcstool prune-stats` summarises a checkpoint, beside plain reading of the same file.
 
-    python benchmarks/prune_stats.py [--weights 256e6] [--rounds 3] [--threads 1] [--folder /tmp] [--json]
+    python benchmarks/prune_stats.py [--weights 256e6] [--rounds 3] [--threads 1] [--folder /tmp] [--json FILE]
 
 The file is an S-FC of about so many weights, its first layer at 2 % density, made for the purpose. Interleaved in one
 process: reading the file into one reused buffer; a minimal script's way (load each tensor, count non-zeros in all, by
@@ -9,16 +9,15 @@ whole command, once with locality and once without, each a process of its own.
 """
 
 import argparse
-import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
+from measure import Timing, add_json_option, interleave, write_json
 from safetensors.torch import load_file
 
 from lcstool.checkpoint import Header, StreamedTensor, open_checkpoint, write_checkpoint
@@ -80,14 +79,16 @@ def ours(path: Path) -> dict[str, tuple[int, int, int]]:
     return {name: (c.nonzeros, c.num_dead, int(c.connections.max())) for name, c in counts}
 
 
-def command_seconds(path: Path, *flags: str) -> float:
+def command(path: Path, *flags: str) -> Timing:
+    """The whole command, once."""
     begin = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "lcstool", "prune-stats", str(path), "--json", *flags],
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    return time.perf_counter() - begin
+    seconds = time.perf_counter() - begin
+    return Timing.of([seconds], [seconds])
 
 
 def main() -> None:
@@ -98,44 +99,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", default=None)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+    add_json_option(parser)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "large.safetensors"
-        size = make_file(path, int(arguments.weights))
-        seconds: dict[str, list[float]] = {"plain read": [], "minimal script": [], "our pass": []}
-        runs: dict[str, Callable[[Path], object]] = dict(
-            zip(seconds, (plain_read, minimal_script, ours), strict=True)
-        )
-        for _ in range(arguments.rounds):
-            results = {}
-            for name, run in runs.items():
-                begin = time.perf_counter()
-                results[name] = run(path)
-                seconds[name].append(time.perf_counter() - begin)
-            if results["minimal script"] != results["our pass"]:
-                raise SystemExit(f"counts disagree: {results}")
-        seconds["command, --no-locality"] = [command_seconds(path, "--no-locality")]
-        seconds["command"] = [command_seconds(path)]
-    table = {
-        name: {
-            "min_s": min(s),
-            "median_s": statistics.median(s),
-            "max_s": max(s),
-            "gb_per_s": size / min(s) / 1e9,
-        }
-        for name, s in seconds.items()
-    }
-    if arguments.json:
-        print(json.dumps({"bytes": size, "threads": arguments.threads, "rows": table}, indent=2))
-        return
-    print(f"{size / 1e9:.2f} GB, {arguments.threads} threads, {arguments.rounds} rounds interleaved")
-    for name, row in table.items():
-        print(
-            f"{name:24s} min {row['min_s']:7.3f} s  median {row['median_s']:7.3f} s  max {row['max_s']:7.3f} s  "
-            f"{row['gb_per_s']:6.2f} GB/s"
-        )
+        size = make_file(path, int(options.weights))
+        expected, counts = minimal_script(path), ours(path)
+        if expected != counts:
+            sys.exit(f"counts disagree: {expected}, {counts}")
+        ways = {"plain read": plain_read, "minimal script": minimal_script, "our pass": ours}
+        found = interleave({name: partial(run, path) for name, run in ways.items()}, options.rounds)
+        found["command, --no-locality"] = command(path, "--no-locality")
+        found["command"] = command(path)
+    print(f"{size / 1e9:.2f} GB, {options.threads} threads, {options.rounds} rounds interleaved; commands once, "
+          "wall time only\n")  # fmt: skip
+    print(
+        "| way | wall ms, least / median / greatest | CPU ms | GB/s | of plain reading |\n|---|---|---|---|---|"
+    )
+    for name, timing in found.items():
+        share = found["plain read"].min_s / timing.min_s
+        print(f"| {name} | {timing.cells()} | {size / timing.min_s / 1e9:.2f} | {share:.0%} |")
+    write_json(options.json, {"bytes": size, "ways": found})
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def realise(tensors: dict[str, object]) -> dict[str, Tensor]:
     plain = {}
     for name, tensor in tensors.items():
         if isinstance(tensor, StreamedTensor):
-            tensor = torch.cat([block.clone() for block in tensor.blocks()]).view(tensor.shape)
+            tensor = tensor.whole()
         elif isinstance(tensor, CsrTensor):
             columns, values = (torch.cat(list(part())) for part in (tensor.columns, tensor.values))
             tensor = next(

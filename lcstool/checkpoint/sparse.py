@@ -27,6 +27,19 @@ class StreamedTensor:
     shape: tuple[int, ...]
     blocks: Callable[[], Iterable[Tensor]]
 
+    def whole(self) -> Tensor:
+        """All of it in memory."""
+        made, done = torch.empty(self.shape, dtype=self.dtype), 0
+        flat = made.view(-1)
+        for block in self.blocks():
+            flat[done : done + block.numel()] = block.reshape(-1)
+            done += block.numel()
+        if done != made.numel():
+            raise ValueError(
+                f"the blocks have {done} values, a tensor of shape {self.shape} has {made.numel()}"
+            )
+        return made
+
 
 @dataclass(frozen=True)
 class CsrTensor:

@@ -5,7 +5,6 @@ Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), section 3.
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from lcstool.checkpoint import CsrTensor, StreamedTensor
@@ -102,9 +101,7 @@ def embedded_like(model: nn.Module, spec: ModelSpec, embedding: Embedding) -> nn
     tensors = embedded_tensors(model, found, replace(embedding, layers=wanted), "dense", embedding)
     embedded = empty_model(replace(spec, embedding=embedding))
     plain = {
-        name: torch.cat([block.clone() for block in tensor.blocks()]).view(tensor.shape)
-        if isinstance(tensor, StreamedTensor)
-        else tensor
+        name: tensor.whole() if isinstance(tensor, StreamedTensor) else tensor
         for name, tensor in tensors.items()
     }
     embedded.load_state_dict(plain, assign=True)

@@ -79,7 +79,10 @@ class Support:
 
     def entry_values(self, filter_LK: Tensor) -> Tensor:
         """The entries' values (N,) of one output channel, from its filter at each position (L or 1, K)."""
-        taps_M = filter_LK.expand(self.num_positions, -1)[self.row_M, self.tap_M]
+        if len(filter_LK) == 1:
+            taps_M = filter_LK[0].index_select(0, self.tap_M)
+        else:
+            taps_M = filter_LK[self.row_M, self.tap_M]
         if self.is_tying:
             return taps_M
         return torch.zeros(len(self.row_N), dtype=taps_M.dtype).index_add_(0, self.entry_M, taps_M)

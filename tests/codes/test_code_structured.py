@@ -30,7 +30,7 @@ def embedded(geometry: ConvGeometry, filters_OLK: Tensor, pads: bool = False, mo
     """The dense matrix, as `lcstool embed` makes it."""
     support = convolution_support(geometry, pads, mode)
     streamed = dense_matrix(support, filters_OLK)
-    return torch.cat([block.clone() for block in streamed.blocks()]).view(streamed.shape)
+    return streamed.whole()
 
 
 def filters(geometry: ConvGeometry, positions: int = 1, seed: int = 0) -> Tensor:
