@@ -66,7 +66,7 @@ class Preprocess:
         def prepare(images_BCHW: Tensor) -> Tensor:
             if order is not None:
                 images_BCHW = images_BCHW.flatten(2)[:, :, order].view_as(images_BCHW)
-            return (images_BCHW.to(dtype) - mean) * scale
+            return (images_BCHW.to(dtype) - mean).mul_(scale)
 
         return prepare
 

@@ -87,7 +87,7 @@ def positive_model(spec: ModelSpec, used: dict[str, Tensor], model: nn.Module) -
 def mask_inputs(module: nn.Module, used: Tensor) -> None:
     weight: Any = module.weight
     if isinstance(module, LocallyConnected2d):
-        patches_LK = module._patches(used[None].double())[:, 0]
+        patches_LK = module._patches(used[None].double())[..., 0]
         weight.data *= patches_LK.view(*weight.shape[:2], 1, *weight.shape[3:])
     elif isinstance(module, FullyConnected2d) and module.pads_inputs:
         rows, columns = module.geometry.padding

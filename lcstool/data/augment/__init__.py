@@ -9,22 +9,12 @@ A further augmentation is one file with a factory, and one line in `AUGMENTATION
 
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
-
-from lcstool.data.augment import autoaugment, crop_flip, fast_autoaugment, uniform
-
-#: From uint8 images (B, C, H, W) on any device and a CPU generator to new images like them.
-Augmentation = Callable[[Tensor, torch.Generator], Tensor]
-
-
-def _unchanged(x_BCHW: Tensor, _: torch.Generator) -> Tensor:
-    return x_BCHW
-
+from lcstool.data.augment import autoaugment, fast_autoaugment, uniform
+from lcstool.data.augment.draw import Augmentation, CropFlip, Draw
 
 AUGMENTATIONS: dict[str, Callable[[], Augmentation]] = {
-    "none": lambda: _unchanged,
-    "crop-flip": lambda: crop_flip.crop_flip,
+    "none": Augmentation,
+    "crop-flip": CropFlip,
     "autoaugment": autoaugment.build,
     "rand-augment": uniform.rand_augment,
     "trivial-augment": uniform.trivial_augment,
@@ -49,4 +39,4 @@ def build_augmentation(name: str) -> Augmentation:
     return AUGMENTATIONS[name]()
 
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "build_augmentation"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "Draw", "build_augmentation"]

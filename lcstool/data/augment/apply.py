@@ -14,6 +14,7 @@ from lcstool.data.augment.cutout import cutout, squares
 from lcstool.data.augment.geometry import affine, fixed_point, source_matrices
 from lcstool.data.augment.lookup import NUM_VALUES, TABLES, apply_tables
 from lcstool.data.augment.operations import GEOMETRY, POINT, Choice, Op
+from lcstool.runtime import send
 
 
 def apply_choice(x_BCHW: Tensor, choice: Choice) -> Tensor:
@@ -52,7 +53,7 @@ class _SortedRun:
         self.starts: list[int] = torch.searchsorted(self.op_B, torch.arange(len(Op) + 1)).tolist()
 
     def send(self, small: Tensor) -> Tensor:
-        return small.to(self.device, non_blocking=True)
+        return send(small, self.device)
 
     def slice_of(self, first: int, last: int) -> slice:
         return slice(self.starts[first], self.starts[last + 1])

@@ -6,6 +6,8 @@ Shape suffixes: B images of the batch, C channels, H rows, W columns, P = H*W pi
 import torch
 from torch import Tensor
 
+from lcstool.runtime import send
+
 
 def check_images(x_BCHW: Tensor) -> None:
     """Refuses anything but a batch of uint8 images.
@@ -40,6 +42,11 @@ def crop_flip(x_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     """
     check_images(x_BCHW)
     num_images, _, height, width = x_BCHW.shape
+    return shift_flip(x_BCHW, draw_shift_flip(num_images, height, width, generator))
+
+
+def draw_shift_flip(num_images: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """The choices of `shift_flip` for so many images of a size, drawn as `crop_flip` says."""
     shift_B2 = torch.stack(
         [
             torch.randint(-padding(side), padding(side) + 1, (num_images,), generator=generator)
@@ -48,7 +55,7 @@ def crop_flip(x_BCHW: Tensor, generator: torch.Generator) -> Tensor:
         dim=1,
     )
     flip_B1 = torch.randint(2, (num_images, 1), generator=generator)
-    return shift_flip(x_BCHW, torch.cat((shift_B2, flip_B1), dim=1))
+    return torch.cat((shift_B2, flip_B1), dim=1)
 
 
 def shift_flip(x_BCHW: Tensor, choice_B3: Tensor) -> Tensor:
@@ -63,7 +70,7 @@ def shift_flip(x_BCHW: Tensor, choice_B3: Tensor) -> Tensor:
     """
     num_images, num_channels, height, width = x_BCHW.shape
     device = x_BCHW.device
-    down, right, flip = choice_B3.to(device, non_blocking=True)[:, :, None].unbind(1)
+    down, right, flip = send(choice_B3, device)[:, :, None].unbind(1)
     row_BH = torch.arange(height, device=device) + down
     col_BW = torch.arange(width, device=device)
     col_BW = torch.where(flip.bool(), width - 1 - col_BW, col_BW) + right

@@ -7,6 +7,8 @@ last row of the square; 3 are the colours.
 import torch
 from torch import Tensor
 
+from lcstool.runtime import send
+
 #: The colour Fast AutoAugment fills with, and its grey version for images that have not three channels.
 FILL_COLOR, FILL_GREY = (125, 123, 114), 123
 
@@ -42,5 +44,5 @@ def cutout(x_NCHW: Tensor, square_N4: Tensor) -> Tensor:
     erased_N1HW = (rows_H1 >= top) & (rows_H1 <= bottom) & (cols_W >= left) & (cols_W <= right)
     if num_channels != 3:
         return x_NCHW.masked_fill(erased_N1HW, FILL_GREY)
-    fill_3 = torch.tensor(FILL_COLOR, dtype=x_NCHW.dtype).to(x_NCHW.device, non_blocking=True)
+    fill_3 = send(torch.tensor(FILL_COLOR, dtype=x_NCHW.dtype), x_NCHW.device)
     return torch.where(erased_N1HW, fill_3[:, None, None], x_NCHW)

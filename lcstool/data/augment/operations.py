@@ -6,6 +6,7 @@ by family.
 Shape suffixes: B images of the batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -57,6 +58,19 @@ class Choice:
     op_B: Tensor
     magnitude_B: Tensor
     centre_B2: Tensor
+
+    def __getitem__(self, images: slice) -> "Choice":
+        """The choice for some of the images."""
+        return Choice(self.op_B[images], self.magnitude_B[images], self.centre_B2[images])
+
+    @staticmethod
+    def join(parts: Sequence["Choice"]) -> "Choice":
+        """The choices for several batches, one after the other."""
+        return Choice(
+            torch.cat([part.op_B for part in parts]),
+            torch.cat([part.magnitude_B for part in parts]),
+            torch.cat([part.centre_B2 for part in parts]),
+        )
 
 
 def same_choice(op: Op, magnitude: float, num_images: int) -> Choice:

@@ -10,8 +10,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from lcstool.data.augment.apply import apply_choice
-from lcstool.data.augment.crop_flip import check_images, crop_flip
+from lcstool.data.augment.crop_flip import draw_shift_flip
+from lcstool.data.augment.draw import Augmentation, Draw
 from lcstool.data.augment.operations import Choice, Op
 
 
@@ -32,7 +32,7 @@ class PolicyTable:
     swing_RS: Tensor
 
 
-class PolicyAugmentation:
+class PolicyAugmentation(Augmentation):
     """Draws a row of the table for each image, applies its slots in order, then crops and flips.
 
     Args:
@@ -44,11 +44,9 @@ class PolicyAugmentation:
         self.table = cache(table)
         self.num_rounds = num_rounds
 
-    def __call__(self, x_BCHW: Tensor, generator: torch.Generator) -> Tensor:
-        check_images(x_BCHW)
-        for choice in self.choices(x_BCHW.shape[0], x_BCHW.shape[2], x_BCHW.shape[3], generator):
-            x_BCHW = apply_choice(x_BCHW, choice)
-        return crop_flip(x_BCHW, generator)
+    def draw(self, num_images: int, height: int, width: int, generator: torch.Generator) -> Draw:
+        choices = tuple(self.choices(num_images, height, width, generator))
+        return Draw(choices, draw_shift_flip(num_images, height, width, generator))
 
     def choices(
         self, num_images: int, height: int, width: int, generator: torch.Generator

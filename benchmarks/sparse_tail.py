@@ -1,0 +1,395 @@
+"""Time of the steps that end a beta-LASSO run, where the first layer is almost empty: dense, and as sparse as is exact.
+
+    python benchmarks/sparse_tail.py [--snapshot FILE] [--dataset leaves] [--steps 40] [--threads 1] [--json FILE]
+
+The last fifth of a cosine run of S-FC (16x16, alpha 32), by default of a short one made here. A snapshot of a longer
+one may be given, whose tail is then thinned to so many steps, over the same learning rates. In every round each way
+makes one step from the same state with the same batch; then all go on from the dense one's. Loading and augmentation
+are left out, which favours the sparse ways.
+
+- `dense`: the network as it is, with the compiled update.
+- `streamed`: a sparse product forward; the first layer's gradient in blocks of rows, each used up by the update.
+- `screened`: a sparse product forward; gradients of non-zeros alone; of zeros only those that the bound on a gradient,
+  the norms of its row and its column, lets reach the threshold.
+- `layer 1 for nothing`: its outputs are given and nothing is done with their gradient: no way can be faster.
+
+A sparse way is worth a place in the trainer if its whole step is twice as fast as the dense one. The benchmark fails
+if in double precision, with the learning rates of the tail's start, middle and end, a step of a sparse way gives other
+non-zeros than the dense one's, or weights that differ by more than 1e-10 of the largest. In float32, where a sum that
+is rounded otherwise may switch a ReLU, one non-zero of a thousand may differ.
+"""
+
+import argparse
+import copy
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure import Ceilings, Target, Timing, add_json_option, interleave, shown_ceilings, write_json
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lcstool.checkpoint import Checkpoint, open_checkpoint
+from lcstool.data.dataset import Split
+from lcstool.errors import InterruptedRunError
+from lcstool.images import input_map, load_images
+from lcstool.models import ModelSpec, load_model
+from lcstool.models.sparse import compress, linear
+from lcstool.optim import BetaLasso
+from lcstool.optim.screen import rounding_of
+from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.interface import TrainOutputs
+from lcstool.stages.train.loop import learning_rate
+from lcstool.stages.train.setup import build_optimizer
+from lcstool.stages.train.stage import train
+
+# Shape suffixes: B batch, U units, D inputs of the first layer, R some of its rows, C some of its columns, Z non-zeros.
+
+TAIL = 0.2  # of the run
+WORTH = 2.0
+ROWS = 256  # a block of the streamed gradient
+TOLERANCE = {"float64, of the weights": 1e-10, "float32, of the set of non-zeros": 1e-3}
+#: lambda times epochs and beta times lambda as in the default run of 36 epochs of 20,000 images, roughly.
+SHORT = {"epochs": 10, "train_size": 8192, "lambda_conv": 4.2e-3, "lambda_fc": 1e-3, "beta": 0.42}
+
+
+class Dense:
+    """The network with its optimizer, a step at a time.
+
+    Attributes:
+        cpu_s: Spent in all steps.
+    """
+
+    def __init__(self, model: nn.Module, config: TrainConfig, batches: list[Split], num_steps: int) -> None:
+        self.model = copy.deepcopy(model).train()
+        self.first = next(module for module in self.model.modules() if isinstance(module, nn.Linear))
+        self.rest = nn.Sequential(*list(self.model.children())[1:])
+        self.config, self.batches, self.num_steps = config, batches, num_steps
+        self.threshold = config.beta * config.lambda_conv
+        self.optimizer = self.make_optimizer()
+        self.done, self.cpu_s = 0, 0.0
+
+    def make_optimizer(self) -> BetaLasso:
+        optimizer = build_optimizer(self.config, self.model)
+        assert isinstance(optimizer, BetaLasso)
+        optimizer.compiled = True
+        return optimizer
+
+    def __call__(self) -> None:
+        batch = self.batches[self.done % len(self.batches)]
+        whole = round(self.num_steps / TAIL)
+        lr = learning_rate(self.config, whole - self.num_steps + self.done, whole)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        begin = time.process_time()
+        self.optimizer.zero_grad()
+        self.step(batch.images, batch.labels, lr)
+        self.cpu_s += time.process_time() - begin
+        self.done += 1
+
+    def step(self, images: Tensor, labels: Tensor, lr: float) -> None:
+        F.cross_entropy(self.model(images), labels).backward()
+        self.optimizer.step()
+
+    def weight(self) -> Tensor:
+        """Of the first layer, as it stands."""
+        return self.first.weight.detach()
+
+    def adopt(self, other: "Dense") -> None:
+        """Go on from another one's state."""
+        self.model.load_state_dict(other.model.state_dict())
+
+
+class GivenFirst(Dense):
+    """The network after its first layer, whose outputs are those of the start."""
+
+    def make_optimizer(self) -> BetaLasso:
+        self.first.requires_grad_(False)
+        self.given = {id(batch.images): self.first(batch.images) for batch in self.batches}
+        return super().make_optimizer()
+
+    def step(self, images: Tensor, labels: Tensor, lr: float) -> None:
+        y = self.given[id(images)].detach().requires_grad_()
+        F.cross_entropy(self.rest(y), labels).backward()
+        self.optimizer.step()
+
+
+class Streamed(Dense):
+    """The first layer's product sparse, its gradient dense but never whole."""
+
+    def make_optimizer(self) -> BetaLasso:
+        self.dense_UD = self.first.weight.detach()
+        self.first.requires_grad_(False)
+        self.block_RD = torch.empty(ROWS, self.dense_UD.shape[1], dtype=self.dense_UD.dtype)
+        self.mine = BetaLasso(
+            [nn.Parameter(rows) for rows in self.dense_UD.split(ROWS)],
+            lambda_=self.config.lambda_conv,
+            beta=self.config.beta,
+            track_support=True,
+            compiled=True,
+        )
+        self.compress()
+        return super().make_optimizer()
+
+    def compress(self) -> None:
+        self.csr_UD = compress(self.dense_UD)
+        starts, columns = self.csr_UD.crow_indices().long(), self.csr_UD.col_indices().long()
+        rows = torch.repeat_interleave(torch.arange(len(self.dense_UD)), starts.diff())
+        self.place_Z = rows * self.dense_UD.shape[1] + columns
+
+    def step(self, images: Tensor, labels: Tensor, lr: float) -> None:
+        x_BD = images.flatten(1)
+        y = linear(x_BD, self.csr_UD).unflatten(1, self.first.geometry.out_shape).requires_grad_()
+        F.cross_entropy(self.rest(y), labels).backward()
+        assert y.grad is not None
+        self.optimizer.step()
+        self.update(x_BD, y.grad.flatten(1), lr)
+
+    @torch.no_grad()
+    def update(self, x_BD: Tensor, d_BU: Tensor, lr: float) -> None:
+        self.mine.param_groups[0]["lr"] = lr
+        changes = 0
+        blocks = self.mine.param_groups[0]["params"]
+        for theta, d_BR in zip(blocks, d_BU.split(ROWS, dim=1), strict=True):
+            theta.grad = torch.mm(d_BR.T, x_BD, out=self.block_RD[: len(theta)])
+            self.mine.step()
+            theta.grad = None
+            assert self.mine.last_change is not None
+            changes += int(self.mine.last_change.killed + self.mine.last_change.regrown)
+        if changes:
+            self.compress()
+        else:
+            self.csr_UD.values().copy_(self.dense_UD.view(-1)[self.place_Z])
+
+    def weight(self) -> Tensor:
+        return self.dense_UD
+
+    def adopt(self, other: Dense) -> None:
+        super().adopt(other)
+        self.compress()
+
+
+class Screened(Streamed):
+    """Beside that, gradients of non-zeros alone, where a bound says that no zero can reach the threshold.
+
+    Attributes:
+        shares: Of the first layer's gradients computed for zeros, a step.
+    """
+
+    def make_optimizer(self) -> BetaLasso:
+        self.shares: list[float] = []
+        return super().make_optimizer()
+
+    @torch.no_grad()
+    def update(self, x_BD: Tensor, d_BU: Tensor, lr: float) -> None:
+        d_UB, values_Z = d_BU.T.contiguous(), nn.Parameter(self.csr_UD.values())
+        values_Z.grad = torch.sparse.sampled_addmm(self.csr_UD, d_UB, x_BD, beta=0.0).values()
+        # A zero of row i moves by at most lr |d_i| |x_j|. Only rows and columns that reach the threshold beside the
+        # greatest of the others can hold one that comes back.
+        norm_U, norm_D = (part.square().sum(dim=0).sqrt() for part in (d_BU, x_BD))
+        scale = lr * (1 + 2 * rounding_of(d_BU)) / self.threshold  # the norms are rounded too
+        rows_R = (scale * norm_U * norm_D.amax() >= 1).nonzero().flatten()
+        columns_C = (scale * norm_U.amax() * norm_D >= 1).nonzero().flatten()
+        self.shares.append(len(rows_R) * len(columns_C) / self.dense_UD.numel())
+        revived = self.revive(d_UB, x_BD, rows_R, columns_C, lr) if len(rows_R) and len(columns_C) else []
+        optimizer = BetaLasso([values_Z], lr, self.config.lambda_conv, self.config.beta)
+        optimizer.step()
+        if revived:  # the non-zeros among them have made their step already
+            self.dense_UD.view(-1)[self.place_Z] = values_Z.detach()
+            for place, value in revived:
+                self.dense_UD.view(-1)[place] = value
+            self.compress()
+
+    def revive(
+        self, d_UB: Tensor, x_BD: Tensor, rows_R: Tensor, columns_C: Tensor, lr: float
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Places and values of the zeros that come back among some rows and columns."""
+        x_BC = x_BD if len(columns_C) == x_BD.shape[1] else x_BD[:, columns_C]
+        self.dense_UD.view(-1)[self.place_Z] = self.csr_UD.values()  # zero where it is now
+        found = []
+        for part_R in rows_R.split(ROWS):
+            move_RC = torch.mm(d_UB[part_R], x_BC).mul_(lr)
+            row, column = (move_RC.abs() >= self.threshold).nonzero(as_tuple=True)
+            place = part_R[row] * self.dense_UD.shape[1] + columns_C[column]
+            is_zero = self.dense_UD.view(-1)[place] == 0
+            if bool(is_zero.any()):
+                found.append((place[is_zero], -move_RC[row, column][is_zero]))
+        return found
+
+    def weight(self) -> Tensor:
+        self.dense_UD.view(-1)[self.place_Z] = self.csr_UD.values()
+        return self.dense_UD
+
+
+WAYS: dict[str, type[Dense]] = {
+    "dense": Dense, "streamed": Streamed, "screened": Screened, "layer 1 for nothing": GivenFirst,
+}  # fmt: skip
+
+
+def made_here(dataset: str, folder: Path) -> Checkpoint:
+    """The snapshot of a short run, which then ends."""
+    epochs = SHORT["epochs"]
+    at = round(epochs * (1 - TAIL))
+    options: dict[str, Any] = SHORT | {"dataset": dataset, "image_size": "16", "snapshots": str(at)}
+    config = TrainConfig(arch="s-fc", alpha=32, optim="beta-lasso", device="cpu", **options)
+    outputs = TrainOutputs(str(folder / "net"), folder / "partial", None, str(folder / "epoch{epoch}"))
+    written = folder / f"epoch{at:0{len(str(epochs))}d}"
+    with suppress(InterruptedRunError):
+        train(config, outputs, stop_requested=written.exists)
+    return open_checkpoint(written)
+
+
+def config_of(snapshot: Checkpoint) -> TrainConfig:
+    """What the optimizer of its run was told."""
+    header = snapshot.require_kind("model")
+    options = header.history[-1]["config"]
+    if options.get("optim") != "beta-lasso" or (header.model or {}).get("arch") != "s-fc":
+        sys.exit(f"{snapshot.where} is no beta-LASSO run of s-fc")
+    names = ("lr", "lambda_conv", "lambda_fc", "beta", "batch_size")
+    return TrainConfig(optim="beta-lasso", **{name: options[name] for name in names})
+
+
+def batches_of(snapshot: Checkpoint, dataset: str, config: TrainConfig, num_steps: int) -> list[Split]:
+    """Prepared training images, other ones in each step as long as there are some."""
+    header = snapshot.require_kind("model")
+    spec = ModelSpec.from_json(header.model or {}, snapshot.where)
+    train_split = load_images(dataset, None, spec, snapshot.where).train
+    prepare = input_map(header.input, spec, snapshot.where, torch.device("cpu"), torch.float32)
+    order = torch.randperm(len(train_split), generator=torch.Generator().manual_seed(0))
+    batches = []
+    for indices in order[: num_steps * config.batch_size].split(config.batch_size):
+        if len(indices) == config.batch_size:
+            batch = train_split.take(indices)
+            batches.append(Split(prepare(batch.images), batch.labels))
+    return batches
+
+
+def check_steps(model: nn.Module, config: TrainConfig, batches: list[Split], num_steps: int) -> float:
+    """Steps of the sparse ways in float64; the greatest difference of a weight, beside the largest."""
+    wide, largest = copy.deepcopy(model).double(), 0.0
+    batches = [Split(batch.images.double(), batch.labels) for batch in batches[:1]]
+    for done in (0, num_steps // 2, num_steps - 1):
+        ways = [kind(wide, config, batches, num_steps) for kind in (Dense, Streamed, Screened)]
+        for way in ways:
+            way.done = done
+            way()
+        expected = ways[0].weight()
+        for way in ways[1:]:
+            difference = float((expected - way.weight()).abs().amax() / expected.abs().amax())
+            differing = int(((expected != 0) != (way.weight() != 0)).sum())
+            if differing or not difference <= TOLERANCE["float64, of the weights"]:
+                sys.exit(
+                    f"{type(way).__name__}, step {done + 1}: {differing} non-zeros, the weights by {difference:g}"
+                )
+            largest = max(largest, difference)
+    return largest
+
+
+class Check:
+    """After each round: compare all ways with the dense one, and let them go on from its state.
+
+    Attributes:
+        differing: Non-zeros that differ, over all steps, by way.
+    """
+
+    def __init__(self, ways: dict[str, Dense]) -> None:
+        self.dense, self.others = ways["dense"], {way: o for way, o in ways.items() if way != "dense"}
+        self.differing = {way: 0 for way, other in self.others.items() if isinstance(other, Streamed)}
+
+    def __call__(self) -> None:
+        expected = self.dense.weight() != 0
+        at_most = TOLERANCE["float32, of the set of non-zeros"] * int(expected.sum())
+        for way, other in self.others.items():
+            if way in self.differing:
+                differing = int((expected != (other.weight() != 0)).sum())
+                self.differing[way] += differing
+                if differing > at_most:
+                    sys.exit(f"{way}, step {other.done}: {differing} non-zeros differ")
+            other.adopt(self.dense)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--snapshot", type=Path, metavar="FILE", help="of a run of s-fc, after four fifths")
+    parser.add_argument("--dataset", default="leaves", help="that it was trained on")
+    parser.add_argument("--steps", type=int, default=40, help="steps of the tail")
+    parser.add_argument("--threads", type=int, default=1)
+    add_json_option(parser)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.snapshot is None:
+            snapshot = made_here(options.dataset, Path(folder))
+        else:
+            snapshot = open_checkpoint(options.snapshot)
+        config, model = config_of(snapshot), load_model(snapshot)
+    batches = batches_of(snapshot, options.dataset, config, options.steps)
+
+    difference = check_steps(model, config, batches, options.steps)
+    ways = {way: kind(model, config, batches, options.steps) for way, kind in WAYS.items()}
+    begin, check, ceilings = densities(model), Check(ways), Ceilings(torch.device("cpu"))
+    found = interleave(ways | {"check": check} | ceilings.ways, options.steps - 1)
+    limits, found = ceilings.of(found), ceilings.without(found)
+    del found["check"]
+    end, screened = densities(ways["dense"].model), ways["screened"]
+    assert isinstance(screened, Screened)
+    report(options, found, ways, begin, end, screened.shares, check.differing, limits)
+    gains = {way: ways["dense"].cpu_s / other.cpu_s for way, other in ways.items()}
+    best = max(("streamed", "screened"), key=gains.__getitem__)
+    why = (
+        f"layer 2 stays {end[1]:.0%} dense: with layer 1 for nothing the step gains "
+        f"{gains['layer 1 for nothing']:.2f}x"
+    )
+    targets = [
+        Target(f"S-FC step in the tail, CPU, layer 1 {begin[0]:.1%} dense, {best}", "the dense step", WORTH,
+               gains[best], why=why)
+    ]  # fmt: skip
+    write_json(
+        options.json,
+        {"threads": options.threads, "steps": options.steps, "batch_size": config.batch_size, "ways": found,
+         "cpu_s": {way: other.cpu_s for way, other in ways.items()}, "gain": gains, "density_begin": begin,
+         "density_end": end, "zero_gradients_frac": screened.shares, "weight_difference": difference,
+         "differing_nonzeros": check.differing, "ceilings": limits},
+        targets,
+    )  # fmt: skip
+
+
+def densities(model: nn.Module) -> list[float]:
+    layers = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
+    return [int(torch.count_nonzero(weight)) / weight.numel() for weight in layers]
+
+
+def report(
+    options: argparse.Namespace,
+    found: dict[str, Timing],
+    ways: dict[str, Dense],
+    begin: list[float],
+    end: list[float],
+    shares: list[float],
+    differing: dict[str, int],
+    limits: dict[str, float],
+) -> None:
+    print(
+        f"{options.steps} steps, {options.threads} threads; densities {' '.join(f'{d:.2%}' for d in begin)} at the "
+        f"start, {' '.join(f'{d:.2%}' for d in end)} at the end; {shown_ceilings(limits)}\n"
+    )
+    print("| way | wall ms a step, min / median / max | CPU ms | the tail, CPU s | gain | other non-zeros |")
+    print("|---|---|---|---|---|---|")
+    for way, timing in found.items():
+        gain = ways["dense"].cpu_s / ways[way].cpu_s
+        print(
+            f"| {way} | {timing.cells()} | {ways[way].cpu_s:.2f} | {gain:.2f}x | {differing.get(way, '-')} |"
+        )
+    fifths = [shares[len(shares) * i // 5 : len(shares) * (i + 1) // 5] for i in range(5)]
+    print("\nshare of the gradients of zeros that `screened` computes, by fifths of the tail: "
+          + ", ".join(f"{sum(part) / max(1, len(part)):.1%}" for part in fifths))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
