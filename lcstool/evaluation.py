@@ -1,6 +1,7 @@
 """Losses and the evaluation of a network on a split, as every stage that needs an accuracy does it."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from lcstool.data.dataset import Split
 from lcstool.distributed import ALONE, Group
+from lcstool.models.sparse import SparseProducts, compressible
 
 # Shape suffixes: B batch, C classes.
 
@@ -29,7 +31,8 @@ def compute_loss(loss: str, logits_BC: Tensor, labels_B: Tensor, label_smoothing
     if loss == "cross-entropy":
         return F.cross_entropy(logits_BC, labels_B, label_smoothing=label_smoothing)
     num_classes = logits_BC.shape[1]
-    targets_BC = F.one_hot(labels_B, num_classes).to(logits_BC.dtype)
+    classes_C = torch.arange(num_classes, device=labels_B.device)  # F.one_hot would read its labels back
+    targets_BC = (labels_B[:, None] == classes_C).to(logits_BC.dtype)
     targets_BC = targets_BC * (1 - label_smoothing) + label_smoothing / num_classes
     if loss == "mse":
         return F.mse_loss(logits_BC, targets_BC)
@@ -38,10 +41,15 @@ def compute_loss(loss: str, logits_BC: Tensor, labels_B: Tensor, label_smoothing
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss (in the loss's unit) and accuracy (a fraction) over a split."""
+    """Mean loss (in the loss's unit) and accuracy (a fraction) over a split.
+
+    Attributes:
+        sparse_layers: Layers that were computed as sparse products.
+    """
 
     loss: float
     accuracy: float
+    sparse_layers: tuple[str, ...] = ()
 
 
 @torch.no_grad()
@@ -57,7 +65,7 @@ def evaluate(
     """Loss and accuracy in evaluation mode; the model's mode is restored.
 
     Args:
-        model: On the same device as the split.
+        model: On the same device as the split. Layers that are sparse enough become sparse products meanwhile.
         split: Images as stored and labels.
         prepare: From stored images to the network's input.
         loss: As in `compute_loss`.
@@ -71,10 +79,13 @@ def evaluate(
     total = torch.zeros((), dtype=torch.float64, device=device)
     correct = torch.zeros((), dtype=torch.int64, device=device)
     batches = zip(split.images.split(batch_size), split.labels.split(batch_size), strict=True)
-    for images, labels in islice(batches, group.rank, None, group.size):
-        with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
-            logits = model(prepare(images))
-        total += compute_loss(loss, logits, labels).double() * len(labels)
-        correct += (logits.argmax(dim=1) == labels).sum()
+    sparse = compressible(model, len(split)) if autocast is None else {}
+    with SparseProducts(sparse) if sparse else nullcontext():
+        for images, labels in islice(batches, group.rank, None, group.size):
+            with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+                logits = model(prepare(images))
+            total += compute_loss(loss, logits, labels).double() * len(labels)
+            correct += (logits.argmax(dim=1) == labels).sum()
     model.train(was_training)
-    return Score(group.sum(total).item() / len(split), group.sum(correct).item() / len(split))
+    means = (group.sum(total).item() / len(split), group.sum(correct).item() / len(split))
+    return Score(*means, tuple(sparse))

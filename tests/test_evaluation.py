@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lcstool.data.dataset import Split
 from lcstool.evaluation import compute_loss, evaluate
+from lcstool.models import sparse
 
 LOGITS = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 2, 0, 1])
@@ -79,3 +80,33 @@ def test_a_network_in_evaluation_mode_stays_in_it() -> None:
     split = Split(torch.zeros(2, 3, 2, 2, dtype=torch.uint8), torch.tensor([0, 1]))
     evaluate(model, split, lambda x: x.double())
     assert not model.training
+
+
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="dense without MKL")
+def test_a_pruned_network_is_evaluated_by_sparse_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (1100, 3, 8, 16), dtype=torch.uint8, generator=generator)
+    split = Split(images, torch.randint(0, 10, (1100,), generator=generator))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(384, 400), nn.ReLU(), nn.Linear(400, 10)).double()
+    with torch.no_grad():
+        model[1].weight *= torch.rand(400, 384, generator=generator) < 0.05
+
+    def prepare(x: Tensor) -> Tensor:
+        return x.double() / 255
+
+    products, product = [], sparse.linear
+    monkeypatch.setattr(sparse, "linear", lambda *args: products.append(args) or product(*args))
+    found = evaluate(model, split, prepare)
+    assert found.sparse_layers == ("1",)
+    assert len(products) == 1
+    assert evaluate(model, Split(images[:100], split.labels[:100]), prepare).sparse_layers == ()
+    model.float()
+    lower = evaluate(model, split, lambda x: x.float() / 255, autocast=torch.bfloat16)
+    assert lower.sparse_layers == ()
+    model.double()
+    monkeypatch.setattr(sparse, "MAX_DENSITY", {})
+    dense = evaluate(model, split, prepare)
+    assert dense.sparse_layers == ()
+    assert found.accuracy == dense.accuracy
+    assert found.loss == pytest.approx(dense.loss, rel=1e-12)
+    assert len(products) == 1

@@ -73,6 +73,8 @@ def _show_counts(look: "FileStats", out: "Console") -> None:
         out.print(f"[yellow]left out: {plain(note)}[/]")
     for name, value in (look.accuracy or {}).items():
         out.print(f"test accuracy {'' if name == 'whole' else name + ' weights '}{percent(value)}")
+    if look.sparse_layers:
+        out.print(f"[dim]computed with sparse products in {plain(', '.join(look.sparse_layers))}[/]")
 
 
 def _count(value: int | None) -> str:

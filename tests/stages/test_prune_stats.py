@@ -89,6 +89,25 @@ def test_an_embedded_network_is_split_and_masked(efcn: Path, tiny_npz: Path) -> 
     assert look.accuracy == expected
 
 
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="dense without MKL")
+def test_the_accuracy_of_a_pruned_network_says_what_it_was_computed_with(
+    run_train: Train, tiny_config: Callable[..., Any], make_npz: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = f"npz:{make_npz(tmp_path / 'data.npz', num_test=1100)}"
+    run_train(tiny_config(arch="s-fc", alpha=4, dataset=data, epochs=1, optim="sgd"))
+    net, pruned = tmp_path / "net.safetensors", tmp_path / "pruned.safetensors"
+    result = look_at(net, prune="magnitude:0.95", scope="layer", dataset=data, out=pruned)
+    assert result.files[0].to_json()["sparse_layers"] == ["layer1"]  # the others are too small
+    assert look_at(net, dataset=data).files[0].to_json()["sparse_layers"] == []
+    assert look_at(pruned).files[0].to_json()["sparse_layers"] is None
+    model = load_model(open_checkpoint(pruned)).eval()
+    dataset = load_dataset(data, (16, 16), None)
+    header = open_checkpoint(pruned).require_kind("model")
+    prepare = Preprocess.from_json(header.input or {}, 3, "test").on(torch.device("cpu"), (16, 16))
+    hits = model(prepare(dataset.test.images)).argmax(dim=1) == dataset.test.labels
+    assert (result.files[0].accuracy or {})["whole"] == hits.double().mean().item()
+
+
 def test_permuted_pixels_are_put_back(run_train: Train, tiny_config: Callable[..., Any], tmp_path: Path,
                                       tiny_npz: Path) -> None:  # fmt: skip
     config = tiny_config(arch="s-fc", alpha=2, permute_pixels=5)

@@ -65,7 +65,7 @@ def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
             hint="say --input CxHxW for a state dict lcstool did not write",
         )
     fields: dict[str, ReceptiveField] = {}
-    subspace = accuracy = None
+    subspace = accuracy = sparse_layers = None
     skipped = _too_large(weights) if spec is not None else None
     if skipped is not None:
         notes.append(skipped)
@@ -74,7 +74,8 @@ def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
         if config.locality:
             fields = receptive_fields(network.model, spec.in_shape, network.order)
         subspace = network.subspace.report() if network.subspace is not None else None
-        accuracy = network.accuracy(config) if config.dataset is not None else None
+        if config.dataset is not None:
+            accuracy, sparse_layers = network.accuracy(config)
     elif config.dataset is not None:
         reason = skipped or f"{checkpoint.where} does not say what network it is, so it has no accuracy"
         raise BadInputError(reason, hint="leave --dataset out")
@@ -83,8 +84,9 @@ def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
         for weight, count, grid in zip(weights, counts, grids, strict=True)
     ]
     return FileStats(
-        checkpoint.where, header, _epoch(header), tuple(layers), subspace, accuracy, discovery, tuple(notes)
-    )
+        checkpoint.where, header, _epoch(header), tuple(layers), subspace, accuracy, discovery, tuple(notes),
+        sparse_layers,
+    )  # fmt: skip
 
 
 def _too_large(weights: list[WeightTensor]) -> str | None:

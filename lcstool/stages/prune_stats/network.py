@@ -42,8 +42,12 @@ class Network:
         stands = any(isinstance(m, FullyConnected2d | LocallyConnected2d) for m in self.model.modules())
         self.subspace = Subspace(self.model) if stands else None
 
-    def accuracy(self, config: PruneStatsConfig) -> dict[str, float]:
-        """Test accuracy, whole and with either part of the weights masked (dA19, Fig. 7)."""
+    def accuracy(self, config: PruneStatsConfig) -> tuple[dict[str, float], tuple[str, ...]]:
+        """Test accuracy, whole and with either part of the weights masked (dA19, Fig. 7).
+
+        Returns:
+            The accuracies, and the layers that the whole network's was computed with as sparse products.
+        """
         spec = self.spec
         dataset = load_images(config.dataset or "", config.data_dir, spec, self.where)
         if self.preprocess is None:
@@ -53,9 +57,10 @@ class Network:
         self.model.to(device, dtype)
         prepare = self.preprocess.on(device, spec.image, dtype)
         test = dataset.test.to(device)
-        accuracy = {"whole": evaluate(self.model, test, prepare).accuracy}
+        whole = evaluate(self.model, test, prepare)
+        accuracy = {"whole": whole.accuracy}
         if self.subspace is not None and any(layer.support for layer in self.subspace.layers.values()):
             for part in ("off-local", "local"):
                 with self.subspace.without(part):
                     accuracy[f"without {part}"] = evaluate(self.model, test, prepare).accuracy
-        return accuracy
+        return accuracy, whole.sparse_layers

@@ -122,6 +122,7 @@ class FileStats:
         accuracy: Test accuracy: `whole`, and of such networks `without off-local` and `without local`.
         discovery: Of the pixels' arrangement, if asked for.
         notes: What was left out, and why.
+        sparse_layers: The layers that the accuracy was computed with as sparse products; None without an accuracy.
     """
 
     where: str
@@ -132,6 +133,7 @@ class FileStats:
     accuracy: dict[str, float] | None
     discovery: Discovery | None
     notes: tuple[str, ...] = ()
+    sparse_layers: tuple[str, ...] | None = None
 
     @property
     def num_weights(self) -> int:
@@ -152,6 +154,7 @@ class FileStats:
             "layers": [layer.to_json() for layer in self.layers],
             "subspace": self.subspace,
             "test_accuracy_frac": self.accuracy,
+            "sparse_layers": None if self.sparse_layers is None else list(self.sparse_layers),
             "discovery": self.discovery.to_json() if self.discovery else None,
             "notes": list(self.notes),
         }
