@@ -60,12 +60,20 @@ def require_memory(needed: int, device: torch.device, what: str) -> None:
 
     On the host that is all the memory there is, since what others hold of it may be given back.
     """
-    there = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host_memory_bytes()
+    there = available_memory(device)
     if needed > there:
         raise DeviceError(
             f"{what} takes about {needed / 1e9:.1f} GB, and {device} has {there / 1e9:.1f} GB",
             hint="make it smaller; --dry-run shows the sizes",
         )
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes: what is free of a GPU's memory, or all that the host has."""
+    if device.type == "cuda":
+        free: int = torch.cuda.mem_get_info(device)[0]
+        return free
+    return host_memory_bytes()
 
 
 def host_memory_bytes() -> int:
@@ -75,6 +83,27 @@ def host_memory_bytes() -> int:
         with contextlib.suppress(OSError, ValueError):
             there = min(there, int(limit.read_text()))
     return there
+
+
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A host tensor on the device, without waiting for it: a GPU takes it from pinned memory in its own time.
+
+    A copy from ordinary memory may wait for the work queued before it. torch keeps the pinned block until it is read.
+    """
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def is_split(tensor: torch.Tensor) -> bool:
+    """Whether each of several ranks holds a part of the tensor (a DTensor, which takes long to import)."""
+    return hasattr(tensor, "to_local")
+
+
+def local_part(tensor: torch.Tensor) -> torch.Tensor:
+    """The rows of a split tensor that this rank holds, in its own memory; any other tensor itself."""
+    with torch.no_grad():
+        return tensor.to_local() if is_split(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def stream(seed: int, *purpose: str | int, device: torch.device | None = None) -> torch.Generator:

@@ -11,7 +11,7 @@ from lcstool.cli.console import new_table, percent, print_json, stderr, stdout
 from lcstool.cli.options import AsJson, DryRun, configured
 from lcstool.cli.ranks import on_ranks, stop_together
 from lcstool.cli.streams import derived_name, stem_of
-from lcstool.cli.train_report import TrainProgress, locality_line, result_table
+from lcstool.cli.train_report import TrainProgress, locality_line, result_table, screen_line
 from lcstool.errors import UsageError
 from lcstool.stages.train.config import TrainConfig
 
@@ -129,6 +129,8 @@ def _show_result(config: TrainConfig, result: "TrainResult", as_json: bool, quie
         console.print(result_table(result))
         if result.metrics.get("locality"):
             console.print(locality_line(result.metrics["locality"]))
+        if result.metrics.get("screen"):
+            console.print(screen_line(result.metrics["screen"]))
 
 
 def _stem(config: TrainConfig) -> str:

@@ -40,6 +40,14 @@ def locality_line(locality: dict[str, Any]) -> str:
     )
 
 
+def screen_line(screen: dict[str, Any]) -> str:
+    """How many zeros the run's last step could not have revived, by layer."""
+    shares = [
+        f"{name} {percent(layer['certified_frac'])}" for name, layer in screen.items() if layer["zeros"]
+    ]
+    return f"zeros that the bound on gradients certified in the last step: {', '.join(shares) or 'none'}"
+
+
 class TrainProgress:
     """A bar with ETA where stderr is a terminal, and a line an epoch everywhere, unless quiet."""
 
@@ -49,6 +57,7 @@ class TrainProgress:
         self.task: Any = None
         self.description = "training"
         self.epochs = 0
+        self.told: set[str] = set()  # warnings
 
     def __enter__(self) -> "TrainProgress":
         if not self.quiet and stderr().is_terminal:
@@ -74,10 +83,10 @@ class TrainProgress:
         self.epochs = setup.config.epochs
         kernel = getattr(setup.optimizer, "kernel", None)  # decides, and may find that it cannot
         warning = getattr(setup.optimizer, "kernel_warning", None)
-        if not self.quiet and (warning or kernel == "compiled"):
-            stderr().print(
-                f"[yellow]note:[/] {plain(warning)}" if warning else "beta-LASSO steps in one compiled pass"
-            )
+        if warning:
+            self._warn(warning)
+        elif not self.quiet and kernel == "compiled":
+            stderr().print("beta-LASSO steps in one compiled pass")
         if self.bar is not None:
             self.task = self.bar.add_task(self.description, total=num_steps, completed=done_steps)
 
@@ -85,7 +94,15 @@ class TrainProgress:
         if self.bar is not None:
             self.bar.update(self.task, completed=done_steps)
 
+    def _warn(self, warning: str) -> None:
+        """Say once what is slower than it was meant to be."""
+        if not self.quiet and warning not in self.told:
+            stderr().print(f"[yellow]note:[/] {plain(warning)}")
+        self.told.add(warning)
+
     def on_epoch(self, record: dict[str, Any]) -> None:
+        for warning in record.get("warnings", ()):
+            self._warn(warning)
         if self.quiet:
             return
         first = next(iter(record["density"].values()))

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lcstool.errors import CheckFailedError, LcsError, UsageError
-from lcstool.runtime import resolve_device
+from lcstool.runtime import is_split, resolve_device
 
 
 @dataclass(frozen=True)
@@ -86,21 +86,21 @@ class Group:
     def sum(self, tensor: Tensor) -> Tensor:
         """Add the tensor up over the ranks, in place."""
         if self.size > 1:
-            with self._lost_ranks():
+            with self.lost_ranks():
                 dist.all_reduce(tensor)
         return tensor
 
     def gather(self, tensor: Tensor) -> Tensor:
         """All ranks' tensors of one shape, stacked: (R, ...)."""
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
-        with self._lost_ranks():
+        with self.lost_ranks():
             dist.all_gather(parts, tensor)
         return torch.stack(parts)
 
     def gather_counts(self, counts: dict[str, int]) -> list[dict[str, int]]:
         """All ranks' counts, which need not be of the same things."""
         found: list[dict[str, int]] = [{} for _ in range(self.size)]
-        with self._lost_ranks():
+        with self.lost_ranks():
             dist.all_gather_object(found, counts)
         return found
 
@@ -124,26 +124,33 @@ class Group:
     def sum_gradients(self, optimizer: torch.optim.Optimizer, *figures: Tensor) -> tuple[Tensor, ...]:
         """Replace each gradient by its sum over the ranks, and return the sums of some 0-dim figures, in one message.
 
+        Gradients of parameters that are split over the ranks are summed already.
+
         Args:
             optimizer: Of parameters of one dtype, of which the same have gradients on all ranks.
             figures: Counts below 2**24, or losses; they travel in the gradients' dtype.
         """
         if self.size == 1:
             return figures
-        owners = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
+        owners = [p for p in parameters if p.grad is not None and not is_split(p)]
         gradients = [parameter.grad.flatten() for parameter in owners]
         sizes = [len(gradient) for gradient in gradients]
-        flat = torch.cat([*gradients, *(figure.to(gradients[0].dtype).view(1) for figure in figures)])
+        dtype = gradients[0].dtype if gradients else torch.float64
+        flat = torch.cat([*gradients, *(figure.to(dtype).view(1) for figure in figures)])
         *sums, totals = self.sum(flat).split([*sizes, len(figures)])
         for parameter, gradient in zip(owners, sums, strict=True):
             parameter.grad = gradient.view_as(parameter)
         return tuple(totals)
 
     def check_same(self, tensors: Mapping[str, Tensor], when: str) -> None:
-        """CheckFailedError unless all ranks hold the same tensors, as a sum over their bits tells."""
+        """CheckFailedError unless all ranks hold the same tensors, as a sum over their bits tells.
+
+        Split ones, of which each holds its own part, are left out.
+        """
         if self.size == 1:
             return
-        bits = {name: tensor.detach().contiguous().flatten() for name, tensor in tensors.items()}
+        bits = {n: t.detach().contiguous().flatten() for n, t in tensors.items() if not is_split(t)}
         mine = {name: int(tensor.view(torch.int32).sum(dtype=torch.int64)) for name, tensor in bits.items()}
         first, *others = self.gather_counts(mine)
         for rank, theirs in enumerate(others, start=1):
@@ -155,7 +162,8 @@ class Group:
                     )
 
     @contextmanager
-    def _lost_ranks(self) -> Iterator[None]:
+    def lost_ranks(self) -> Iterator[None]:
+        """A block of messages; one that is not answered becomes an LcsError."""
         try:
             yield
         except RuntimeError as error:

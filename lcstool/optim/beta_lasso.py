@@ -5,7 +5,7 @@ Departs: the paper's text says "soft" thresholding; its algorithm, followed here
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from lcstool.optim.compiled import CompiledStep, compiled_step, pays
-from lcstool.optim.step import SupportChange, counting_step, step_tensor
+from lcstool.optim.step import Rate, SupportChange, counting_step, step_tensor
+from lcstool.runtime import local_part
 
 
 class BetaLasso(torch.optim.Optimizer):
@@ -71,6 +72,7 @@ class BetaLasso(torch.optim.Optimizer):
         self._handles: dict[Tensor, RemovableHandle] | None = (
             None  # of the hooks; a dict while they are wanted
         )
+        self._shadows: dict[Tensor, Tensor] = {}
         defaults = {"lr": lr, "lambda_": lambda_, "beta": beta}
         super().__init__(params, defaults)
         self.track_support = track_support
@@ -81,6 +83,7 @@ class BetaLasso(torch.optim.Optimizer):
         self._counts: list[Tensor] = []  # (killed, regrown, nonzeros) of each tensor since the last step
         self._num_steps = 0
         self._one_pass: CompiledStep | None = None
+        self._shadow_pass: CompiledStep | None = None  # the same, where it was found to write shadows rightly
         self._is_chosen = False
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -97,6 +100,27 @@ class BetaLasso(torch.optim.Optimizer):
         """What steps the weights: `compiled` or `eager`."""
         self._choose()
         return "eager" if self._one_pass is None else "compiled"
+
+    def keep_shadows(self, shadows: Mapping[Tensor, Tensor]) -> None:
+        """Step some weights by their shadows: copies in fewer bits, which the network computes with instead of them.
+
+        A weight's gradient is then that of its shadow, widened, and the step ends with `shadow.copy_(weight)`. These
+        are the numbers of autocast, which copies every weight in every step and widens every gradient on its own.
+
+        Args:
+            shadows: By weight, of its shape and device.
+        """
+        hooked = self._handles is not None
+        self.step_in_backward(False)
+        self._shadows = dict(shadows)
+        self.step_in_backward(hooked)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop all gradients, those of shadows too, and what was counted of a step that was not ended."""
+        super().zero_grad(set_to_none)
+        for shadow in self._shadows.values():
+            shadow.grad = None
+        self._counts = []
 
     def step_in_backward(self, on: bool = True) -> None:
         """Step each parameter within `backward()`, as soon as its gradient is whole, and drop that gradient.
@@ -129,8 +153,9 @@ class BetaLasso(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             for theta in group["params"]:
-                if theta.grad is not None:
-                    self._update(theta, theta.grad, group)
+                gradient = self._shadows.get(theta, theta).grad
+                if gradient is not None:
+                    self._update(theta, gradient, group)
         self._num_steps += 1
         if self._counts:
             device = self._counts[0].device
@@ -139,17 +164,29 @@ class BetaLasso(torch.optim.Optimizer):
         return loss
 
     def _update(self, theta: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        if group["lambda_"] == 0:
-            theta.sub_(gradient * group["lr"])
-            return
-        self._choose()
-        values = (group["lr"], group["lambda_"], group["beta"])
-        if self._one_pass is not None and self._one_pass.takes(theta, gradient):
-            counts = self._one_pass(theta, gradient, *values)  # counts cost nothing there
-        elif self.track_support:
-            counts = counting_step(theta, gradient, *values)
+        shadow = self._shadows.get(theta)
+        # Of a tensor that is split over ranks each steps its part: the step looks at one weight at a time.
+        theta, gradient = local_part(theta), local_part(gradient)
+        values: tuple[Rate, float, float] = (group["lr"], group["lambda_"], group["beta"])
+        if group["lambda_"]:
+            self._choose()
+            one_pass, both = self._one_pass, self._shadow_pass
+            if shadow is not None and both is not None and both.takes(theta, gradient, shadow):
+                self._count(both(theta, gradient, *values, shadow))
+                return
+            gradient = gradient.to(theta.dtype)
+            if one_pass is not None and one_pass.takes(theta, gradient):
+                self._count(one_pass(theta, gradient, *values))  # counts cost nothing there
+            elif self.track_support:
+                self._count(counting_step(theta, gradient, *values))
+            else:
+                step_tensor(theta, gradient, *values)
         else:
-            step_tensor(theta, gradient, *values)
+            theta.sub_(gradient.to(theta.dtype) * group["lr"])
+        if shadow is not None:
+            shadow.copy_(theta)
+
+    def _count(self, counts: Tensor) -> None:
         if self.track_support:
             self._counts.append(counts)
 
@@ -162,8 +199,12 @@ class BetaLasso(torch.optim.Optimizer):
         num_steps = self._num_steps if self.planned_steps is None else self.planned_steps
         num_weights = sum(theta.numel() for theta in weights)
         wanted = pays(num_weights, num_steps, device_type) if self.compiled is None else self.compiled
-        if wanted:
-            self._one_pass, self.kernel_warning = compiled_step(device_type)
+        if wanted and self._shadows:
+            self._shadow_pass, self.kernel_warning = compiled_step(device_type, shadowed=True)
+            self._one_pass = self._shadow_pass
+        if wanted and self._one_pass is None:
+            self._one_pass, warning = compiled_step(device_type)
+            self.kernel_warning = self.kernel_warning or warning
         self._is_chosen = wanted or self.compiled is not None or self.planned_steps is not None
 
     def _add_hooks(self) -> None:
@@ -172,15 +213,17 @@ class BetaLasso(torch.optim.Optimizer):
         for index, group in enumerate(self.param_groups):
             for theta in group["params"]:
                 if theta.requires_grad and theta not in self._handles:
-                    self._handles[theta] = theta.register_post_accumulate_grad_hook(self._hook(index))
+                    leaf = self._shadows.get(theta, theta)
+                    self._handles[theta] = leaf.register_post_accumulate_grad_hook(self._hook(theta, index))
 
-    def _hook(self, index: int) -> Callable[[Tensor], None]:
+    def _hook(self, theta: Tensor, index: int) -> Callable[[Tensor], None]:
         @torch.no_grad()
-        def on_gradient(theta: Tensor) -> None:
-            assert theta.grad is not None
+        def on_gradient(leaf: Tensor) -> None:
+            assert leaf.grad is not None
             self._update(
-                theta, theta.grad, self.param_groups[index]
+                theta, leaf.grad, self.param_groups[index]
             )  # by index: load_state_dict makes new groups
-            theta.grad = None
+            leaf.grad = None
 
         return on_gradient
+

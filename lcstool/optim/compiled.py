@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lcstool.optim.one_pass_cpu import OnePassStep
 from lcstool.optim.one_pass_cuda import TritonStep
-from lcstool.optim.step import counting_step
+from lcstool.optim.step import Rate, counting_step
 
 # Weights times steps from which on compiling costs less than it saves. CPU, measured: 0.2 to 0.4 s to compile and
 # check, 2 to 3 ns saved a weight and step where the eager step counts. GPU, by the byte count at 4 TB/s: about 15 s
@@ -20,13 +20,21 @@ BREAK_EVEN = {"cpu": 2e8, "cuda": 1e12}
 
 
 class CompiledStep(Protocol):
-    """`counting_step` in one pass, for tensors that it `takes`."""
+    """`counting_step` in one pass, for tensors that it `takes`; with a shadow, of that too (see `BetaLasso`)."""
 
     @property
     def dtypes(self) -> tuple[torch.dtype, ...]: ...
 
-    def takes(self, theta: Tensor, gradient: Tensor) -> bool: ...
-    def __call__(self, theta: Tensor, gradient: Tensor, lr: float, lambda_: float, beta: float) -> Tensor: ...
+    def takes(self, theta: Tensor, gradient: Tensor, shadow: Tensor | None = None) -> bool: ...
+    def __call__(
+        self,
+        theta: Tensor,
+        gradient: Tensor,
+        lr: Rate,
+        lambda_: float,
+        beta: float,
+        shadow: Tensor | None = None,
+    ) -> Tensor: ...
 
 
 def pays(num_weights: int, num_steps: int, device_type: str) -> bool:
@@ -35,19 +43,21 @@ def pays(num_weights: int, num_steps: int, device_type: str) -> bool:
 
 
 @functools.cache
-def compiled_step(device_type: str) -> tuple[CompiledStep | None, str | None]:
+def compiled_step(device_type: str, shadowed: bool = False) -> tuple[CompiledStep | None, str | None]:
     """The compiled step for `cpu` or `cuda`, made once a process, or None and why there is none.
 
-    Whatever goes wrong, a missing compiler, a folder that cannot be written or a result that differs from the
-    reference in one bit, leaves the reference.
+    `shadowed` compiles and checks it for weights with bfloat16 shadows as well, where it takes those. Whatever goes
+    wrong, a missing compiler, a folder that cannot be written or a result that differs from the reference in one
+    bit, leaves the reference.
     """
     try:
         if device_type not in BREAK_EVEN:
             return None, f"there is no compiled beta-LASSO step for {device_type}"
         step: CompiledStep = OnePassStep() if device_type == "cpu" else TritonStep()
         for dtype in step.dtypes:
-            if not agrees(step, torch.device(device_type), dtype):
-                return None, f"the compiled beta-LASSO step does not equal the reference in {dtype} here"
+            for has_shadow in (False, True) if shadowed and device_type != "cpu" else (False,):
+                if not agrees(step, torch.device(device_type), dtype, has_shadow):
+                    return None, f"the compiled beta-LASSO step does not equal the reference in {dtype} here"
     except (
         Exception
     ) as error:  # compilers fail in many ways, none of which may end a run that can go on without
@@ -55,18 +65,22 @@ def compiled_step(device_type: str) -> tuple[CompiledStep | None, str | None]:
     return step, None
 
 
-def agrees(step: CompiledStep, device: torch.device, dtype: torch.dtype) -> bool:
+def agrees(step: CompiledStep, device: torch.device, dtype: torch.dtype, shadowed: bool = False) -> bool:
     """Whether the step equals the reference, bits and counts, on random and on awkward numbers."""
     for lr, lambda_, beta in ((0.1, 7e-4, 3.0), (1 / 3, 0.1, 7.0), (0.0, 0.25, 2.0), (0.05, 1e-5, 0.0)):
         theta, gradient = awkward_numbers(beta * lambda_, dtype)
         expected, found, gradient = theta.to(device), theta.to(device, copy=True), gradient.to(device)
-        if not step.takes(found, gradient):
+        gradient = gradient.to(torch.bfloat16) if shadowed else gradient
+        shadow = (torch.empty_like(gradient),) if shadowed else ()
+        if not step.takes(found, gradient, *shadow):
             return False
-        for _ in range(3):
-            counts = counting_step(expected, gradient, lr, lambda_, beta)
-            if not torch.equal(counts, step(found, gradient, lr, lambda_, beta)):
+        for rate in (lr, torch.tensor(lr, dtype=dtype, device=device), lr):
+            counts = counting_step(expected, gradient.to(dtype), rate, lambda_, beta)
+            if not torch.equal(counts, step(found, gradient, rate, lambda_, beta, *shadow)):
                 return False
             if not same_bits(expected, found):
+                return False
+            if shadow and not same_bits(expected.to(torch.bfloat16), *shadow):
                 return False
     return True
 
@@ -88,6 +102,6 @@ def awkward_numbers(threshold: float, dtype: torch.dtype) -> tuple[Tensor, Tenso
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
     """Equality that tells 0 from -0 and takes any NaN for any other."""
-    bits = {torch.float32: torch.int32, torch.float64: torch.int64}[a.dtype]
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
     same = (a.contiguous().view(bits) == b.contiguous().view(bits)) | (a.isnan() & b.isnan())
     return bool(same.all())

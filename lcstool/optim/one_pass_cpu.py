@@ -20,6 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lcstool.optim.step import Rate
+
 # Blocks keep the counters as narrow as the weights, which lets a compiler use whole vectors for them. The comparison
 # is written so that NaN is kept, as hardshrink keeps it.
 SOURCE = r"""
@@ -83,10 +85,11 @@ class OnePassStep:
             function.restype = None
             self._functions[dtype] = function
 
-    def takes(self, theta: Tensor, gradient: Tensor) -> bool:
-        """Whether the C code may read and write these through their addresses."""
+    def takes(self, theta: Tensor, gradient: Tensor, shadow: Tensor | None = None) -> bool:
+        """Whether the C code may read and write these through their addresses; it writes no shadow."""
         return (
-            type(theta) in (Tensor, nn.Parameter)
+            shadow is None
+            and type(theta) in (Tensor, nn.Parameter)
             and type(gradient) is Tensor
             and theta.device.type == gradient.device.type == "cpu"
             and theta.layout == gradient.layout == torch.strided
@@ -99,7 +102,16 @@ class OnePassStep:
             and theta.untyped_storage().data_ptr() != gradient.untyped_storage().data_ptr()
         )
 
-    def __call__(self, theta: Tensor, gradient: Tensor, lr: float, lambda_: float, beta: float) -> Tensor:
+    def __call__(
+        self,
+        theta: Tensor,
+        gradient: Tensor,
+        lr: Rate,
+        lambda_: float,
+        beta: float,
+        shadow: Tensor | None = None,
+    ) -> Tensor:
+        rate = float(lr)
         function, width = self._functions[theta.dtype], theta.element_size()
         begin, other, size = theta.data_ptr(), gradient.data_ptr(), theta.numel()
         num_parts = max(1, min(torch.get_num_threads(), size // _PART))
@@ -111,7 +123,7 @@ class OnePassStep:
             end = min(size, start + length)
             offset = start * width
             row = counts_P3.data_ptr() + part * 24
-            function(begin + offset, other + offset, end - start, lr, lambda_, beta * lambda_, row)
+            function(begin + offset, other + offset, end - start, rate, lambda_, beta * lambda_, row)
 
         if num_parts == 1:
             run(0)

@@ -4,13 +4,15 @@ Ref: Neyshabur 2020 (arXiv 2007.13657), Algorithm 1.
 Departs: the paper's text says "soft" thresholding; its algorithm, followed here, thresholds hard.
 """
 
-from collections.abc import Callable
+import functools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-CountingStep = Callable[[Tensor, Tensor, float, float, float], Tensor]
+# A learning rate is a number, or a 0-dim tensor of the weights' dtype on their device: then a step that was captured
+# once follows a schedule. Either way it is rounded to the weights' dtype first, so the results are the same bits.
+Rate = float | Tensor
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class SupportChange:
     nonzeros: Tensor
 
 
-def step_tensor(theta: Tensor, gradient: Tensor, lr: float, lambda_: float, beta: float) -> None:
+def step_tensor(theta: Tensor, gradient: Tensor, lr: Rate, lambda_: float, beta: float) -> None:
     """One step of Algorithm 1 on one tensor, in place.
 
     Each operation rounds once, in the order the formula has them: no fused multiply-add, so that the result
@@ -44,13 +46,19 @@ def step_tensor(theta: Tensor, gradient: Tensor, lr: float, lambda_: float, beta
     """
     direction = torch.sign(theta).mul_(lambda_).add_(gradient).mul_(lr)
     theta.sub_(direction)
-    threshold = torch.tensor(beta * lambda_, dtype=theta.dtype)
-    if threshold > 0:
-        below = torch.nextafter(threshold, torch.zeros((), dtype=theta.dtype)).item()
+    below = _just_below(beta * lambda_, theta.dtype)
+    if below is not None:
         torch.hardshrink(theta, below, out=theta)
 
 
-def counting_step(theta: Tensor, gradient: Tensor, lr: float, lambda_: float, beta: float) -> Tensor:
+@functools.lru_cache(maxsize=64)
+def _just_below(threshold: float, dtype: torch.dtype) -> float | None:
+    """The greatest number of a dtype below the threshold, rounded to it; None where that is 0."""
+    at = torch.tensor(threshold, dtype=dtype)
+    return torch.nextafter(at, torch.zeros_like(at)).item() if at > 0 else None
+
+
+def counting_step(theta: Tensor, gradient: Tensor, lr: Rate, lambda_: float, beta: float) -> Tensor:
     """`step_tensor`, and its counts (killed, regrown, nonzeros) as an int64 tensor of shape (3,)."""
     before = theta != 0
     num_before = torch.count_nonzero(before)

@@ -169,3 +169,15 @@ def test_the_module_and_the_script_are_one(trained: Path) -> None:
     if script.exists():
         done = subprocess.run([script, "info", trained], capture_output=True, check=True, timeout=60)
         assert done.stderr == b""
+
+
+def test_the_screen_is_told(run_cli: Cli, tiny_flags: Flags, tmp_path: Path) -> None:
+    done = run_cli("train", *tiny_flags, "--log-screen", "-o", "net.safetensors")
+    assert done.code == 0, done.stderr
+    (line,) = (line for line in done.stdout.decode().splitlines() if line.startswith("zeros that"))
+    assert "layer1 " in line
+    records = [json.loads(text) for text in (tmp_path / "net.metrics.jsonl").read_text().splitlines()]
+    assert all(set(record["screen"]) == {"layer1", "layer2", "layer3"} for record in records)
+    done = run_cli("train", *tiny_flags, "--optim", "sgd", "--log-screen", "-o", "sgd.safetensors")
+    assert done.code == 2
+    assert "log_screen is for beta-lasso" in done.stderr

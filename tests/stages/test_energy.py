@@ -168,6 +168,9 @@ def test_the_theory_follows_a_trained_linear_cnn(
     assert comparison.fit.steps == pytest.approx(12, rel=1e-2)
     document = json.dumps(to_json(result), allow_nan=False)
     assert '"linear-gd"' in document
+    found = json.loads(document)["theory"]["banks"][0]
+    assert found["energy"] == pytest.approx(result.banks[0].profile.energy_D.tolist(), abs=1e-8)
+    assert found["fit"]["energy"] == pytest.approx(comparison.fit.energy_D.tolist(), abs=1e-12)
 
 
 def test_the_theory_needs_two_classes_where_labels_matter(measured: Callable[..., EnergyResult]) -> None:
@@ -178,6 +181,13 @@ def test_the_theory_needs_two_classes_where_labels_matter(measured: Callable[...
     assert result.theory.energy_D is not None
     assert result.theory.sigma == pytest.approx(1 / math.sqrt(81))
     assert measured(kernel_size=3, theory="optimal", classes=("0,1",)).theory is not None
+    patches = measured(kernel_size=3, theory="patches", steps=50, sigma=0.0)
+    assert patches.theory is not None
+    assert patches.theory.energy_D is not None
+    assert patches.basis is not None
+    rate, values = 2 * 0.01 / patches.theory.width, patches.basis.eigenvalues_D
+    expected = (1 - (1 - rate * values) ** 50) / (2 * (64 * values).sqrt())
+    assert torch.allclose(patches.theory.energy_D, expected)
 
 
 def test_label_correlations_are_pearsons(measured: Callable[..., EnergyResult], tiny_npz: Path) -> None:

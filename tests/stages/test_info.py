@@ -67,6 +67,15 @@ def test_the_scaling_table_has_the_papers_counts() -> None:
     assert table["resnet18"].fc_equivalent is None
 
 
+def test_the_scaling_table_counts_each_layer() -> None:
+    rows = scaling_table([6], [32])
+    for row in rows:
+        assert sum(row.layers.values()) == row.num_parameters, row.arch
+    unit = 32**2 * 6**2  # s^2 alpha^2; the terms of D-LOCAL, Table 3 put right
+    terms = [27 * 32**2 * 6, *(unit * factor // 2 for factor in (9, 18, 9, 18, 9, 18, 9, 8)), 640 * 6 + 10]
+    assert list(next(row for row in rows if row.arch == "d-local").layers.values()) == terms
+
+
 @pytest.mark.parametrize("image", [1, 8, 9])
 def test_architectures_that_do_not_fit_are_left_out(image: int) -> None:
     found = {row.arch for row in scaling_table([2], [image])}

@@ -98,6 +98,7 @@ WRONG: dict[str, list[Any]] = {
     "refit": [True],
     "round_bits": [0, 13],
     "step_in_backward": [],  # only with others, below
+    "log_screen": [],  # as well
     "kernels": ["2,2"],
     "strides": ["1,1"],
     "target": ["1,0,1"],
@@ -111,6 +112,8 @@ WRONG: dict[str, list[Any]] = {
     "snapshots": ["x", "", "1,", "17", "-1", "log:x", "log:0", "log:-3", "0,17"],
     "seed": [-1, 2**32],
     "device": [],  # tests/test_runtime.py
+    "graph": ["on", ""],
+    "shard": ["on", ""],
     "data_dir": [],
     "save_interval": [-1.0, *NOT_FINITE],
 }  # fmt: skip
@@ -144,6 +147,12 @@ def test_a_wrong_value_is_refused_by_the_field_it_is_in(name: str, value: Any) -
         ({"refit": True}, "refit keeps the zeros of a trained model"),
         ({"optim": "sgd", "step_in_backward": True}, "step_in_backward is for beta-lasso"),
         ({"precision": "fp16", "step_in_backward": True}, "step_in_backward is for beta-lasso"),
+        ({"optim": "sgd", "log_screen": True}, "log_screen is for beta-lasso without"),
+        ({"init": "x", "log_screen": True}, "log_screen is for beta-lasso without"),
+        ({"refit": True, "init": "x", "optim": "beta-lasso", "log_screen": True}, "log_screen is for"),
+        ({"step_in_backward": True, "log_screen": True}, "log_screen is for beta-lasso without"),
+        ({"precision": "fp16", "log_screen": True}, "log_screen is for beta-lasso without"),
+        ({"lr_match": "orbit", "log_screen": True}, "log_screen is for beta-lasso without"),
     ],
 )
 def test_fields_that_do_not_go_together(fields: dict[str, Any], said: str) -> None:

@@ -1,14 +1,17 @@
 """What a run must not depend on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from lcstool.checkpoint import open_checkpoint, write_checkpoint
+from lcstool.data.dataset import Split
 from lcstool.data.preprocess import pixel_permutation
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.interface import TrainResult
@@ -77,8 +80,10 @@ def test_every_training_image_is_seen_once_an_epoch(
     from lcstool.stages.train.loop import Loop
 
     seen: list[int] = []
-    monkeypatch.setattr(Loop, "_step", lambda self, indices: seen.extend(indices.tolist()))
-    loop = Loop(prepare(tiny_config()))
+    monkeypatch.setattr(Loop, "_step", lambda self, batch: seen.extend(batch.labels.tolist()))
+    setup = prepare(tiny_config())
+    numbered = Split(setup.dataset.train.images, torch.arange(64))
+    loop = Loop(replace(setup, dataset=replace(setup.dataset, train=numbered)))
     for epoch in range(2):
         seen.clear()
         loop.position.epoch, loop.position.step = epoch, 0

@@ -12,6 +12,7 @@ from lcstool.errors import UsageError
 from lcstool.models import ARCHITECTURES
 from lcstool.models.spec import CONNECTIVITIES
 from lcstool.options import LOSSES, check_choices, data_dir_option, option, parse_image_size
+from lcstool.stages.train.device_config import DeviceOptions
 from lcstool.stages.train.lcn_config import LCN, LcnOptions
 from lcstool.stages.train.switch_times import parse_snapshots
 
@@ -31,7 +32,7 @@ AUGMENTATION_NAMES = (
 
 
 @dataclass(frozen=True)
-class TrainConfig(LcnOptions):
+class TrainConfig(DeviceOptions, LcnOptions):
     """One training run. The same fields as the flags of `lcstool train` and the keys of its YAML files."""
 
     arch: str | None = option(
@@ -140,6 +141,12 @@ class TrainConfig(LcnOptions):
         "Optimization",
         unsaid_default=True,
     )
+    log_screen: bool = option(
+        False,
+        "Log, at each epoch's last step, how many zeros of dense layers beta-lasso provably leaves zero.",
+        "Optimization",
+        unsaid_default=True,
+    )
     refit: bool = option(
         False, "Keep the zeros of --init as they are and train the other weights without L1.", "Optimization"
     )
@@ -195,12 +202,14 @@ class TrainConfig(LcnOptions):
             raise UsageError(
                 "step_in_backward moves parameters while round_bits has them rounded; give one of them"
             )
-        if self.step_in_backward and (
-            self.optim != "beta-lasso" or self.precision == "fp16" or self.lr_match != "none"
-        ):
+        is_plain = self.optim == "beta-lasso" and self.precision != "fp16" and self.lr_match == "none"
+        if self.step_in_backward and not is_plain:
             raise UsageError(
                 "step_in_backward is for beta-lasso without fp16 and --lr-match: nothing sees gradients"
             )
+        if self.log_screen and not (is_plain and not self.refit and not self.step_in_backward):
+            others = "fp16, --lr-match, --refit and --step-in-backward"
+            raise UsageError(f"log_screen is for beta-lasso without {others}")
         if self.alpha is not None and self.fc_params is not None:
             raise UsageError("alpha and fc_params both size the network; give one of them")
         if self.init is not None:

@@ -10,12 +10,19 @@ from lcstool.stages.train.config import TrainConfig
 
 
 def memory_bytes(
-    config: TrainConfig, model: nn.Module, dataset: ImageDataset, batch: int, group: Group
+    config: TrainConfig,
+    model: nn.Module,
+    dataset: ImageDataset,
+    batch: int,
+    group: Group,
+    split: bool = False,
 ) -> int:
     """The estimated peak on a rank's device.
 
     Weights, gradients, one temporary of the step, the last good copy, momentum with its copy; all gradients as one
-    message where there are several ranks; the images; and what the layers keep of a batch for backward.
+    message where there are several ranks; the images; and what the layers keep of a batch for backward. Of a network
+    that is split over the ranks, a rank's part of these instead, and its greatest layer with its gradient and the
+    next one's, whole.
 
     Args:
         config: Of the run.
@@ -23,13 +30,18 @@ def memory_bytes(
         dataset: Its images.
         batch: Images of a global batch.
         group: The ranks.
+        split: Whether the network is split over them.
     """
     share = group.share(batch)
     state = sum(tensor.nbytes for tensor in model.state_dict().values())
     weights = sum(parameter.nbytes for parameter in model.parameters())
     momentum = 1 if config.optim == "sgd" and config.momentum else 0
     held = state + 3 * weights + 2 * momentum * weights
-    held += weights if group.size > 1 else 0
+    if split:
+        layers = [sum(p.nbytes for p in m.parameters(recurse=False)) for m in model.modules()]
+        held = -(-held // group.size) + 3 * max(layers)
+    else:
+        held += weights if group.size > 1 else 0
     held += weights if config.round_bits is not None else 0
     images: int = dataset.train.images.nbytes + dataset.test.images.nbytes
     total: int = held + images + 2 * _activation_bytes(model, (share.stop - share.start, *dataset.in_shape))

@@ -10,6 +10,7 @@ from lcstool.models.build import count_parameters, empty_model, weight_layers
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.images import load_data
 from lcstool.stages.train.memory import memory_bytes
+from lcstool.stages.train.placement import wants_split
 from lcstool.stages.train.setup import check_fits, resolve_spec
 
 
@@ -36,7 +37,7 @@ class TrainPlan:
 
 def plan(config: TrainConfig, group: Group = ALONE) -> TrainPlan:
     """Size up a run; nothing is written, built or downloaded. The memory is that of this rank of the group."""
-    group.device(config.device)
+    device = group.device(config.device)
     dataset = load_data(config, keep=False)
     if config.init is not None:
         source = open_checkpoint(config.init)
@@ -52,11 +53,12 @@ def plan(config: TrainConfig, group: Group = ALONE) -> TrainPlan:
         num_train = config.train_size
     batch = min(config.batch_size, num_train)
     state_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
+    split = wants_split(config, spec, dataset, device, group)
     return TrainPlan(
         spec,
         {name: tuple(layer.weight.shape) for name, layer in weight_layers(model).items()},
         count_parameters(model),
         num_train // batch * config.epochs,
         state_bytes,
-        memory_bytes(config, model, dataset, batch, group),
+        memory_bytes(config, model, dataset, batch, group, split),
     )

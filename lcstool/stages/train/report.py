@@ -9,9 +9,10 @@ from torch import nn
 
 from lcstool.checkpoint import check_writable
 from lcstool.data.preprocess import pixel_permutation
+from lcstool.distributed import gathered, whole
 from lcstool.evaluation import LOSS_UNITS, Score
 from lcstool.locality import measure_locality, units_on_grid
-from lcstool.models.build import weight_layers
+from lcstool.models.build import WEIGHT_LAYERS, weight_layers
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.setup import Setup
 
@@ -27,7 +28,7 @@ def score_fields(split: str, score: Score, loss: str) -> Record:
 def densities(model: nn.Module) -> dict[str, float]:
     """The fraction of non-zero weights of each layer with weights, in forward order."""
     return {
-        name: torch.count_nonzero(layer.weight).item() / layer.weight.numel()
+        name: torch.count_nonzero(whole(layer.weight)).item() / layer.weight.numel()
         for name, layer in weight_layers(model).items()
     }
 
@@ -41,7 +42,7 @@ def layer_table(model: nn.Module, config: TrainConfig) -> dict[str, Record]:
     """
     table: dict[str, Record] = {}
     for name, layer in weight_layers(model).items():
-        weight = layer.weight
+        weight = whole(layer.weight)
         nonzeros = int(torch.count_nonzero(weight))
         table[name] = {"weights": weight.numel(), "nonzeros": nonzeros, "density": nonzeros / weight.numel()}
         if config.optim == "beta-lasso" and not config.refit:
@@ -59,9 +60,11 @@ def final_report(setup: Setup) -> Record:
     report: Record = {"layers": layer_table(setup.model, setup.config)}
     in_shape, seed = setup.dataset.in_shape, setup.preprocess.permute_seed
     order = None if seed is None else pixel_permutation(*in_shape[1:], seed)
-    units = units_on_grid(setup.model, in_shape, order)
-    if units is not None:
-        report["locality"] = measure_locality(units.cpu()).to_json()
+    first = next(module for module in setup.model.modules() if isinstance(module, WEIGHT_LAYERS))
+    with gathered(first):
+        units = units_on_grid(setup.model, in_shape, order)
+        if units is not None:
+            report["locality"] = measure_locality(units.cpu()).to_json()
     return report
 
 

@@ -2,6 +2,7 @@
 
 import fnmatch
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,17 @@ from lcstool.data.dataset import ImageDataset
 from lcstool.data.preprocess import Preprocess
 from lcstool.distributed import ALONE, Group
 from lcstool.errors import BadInputError, UsageError
-from lcstool.models import ARCHITECTURES, Embedding, ModelSpec, build_model, load_model
+from lcstool.models import ARCHITECTURES, Embedding, ModelSpec
 from lcstool.models.build import empty_model, weight_layers
 from lcstool.models.local import UnitBatchNorm2d
 from lcstool.models.sizing import parse_count, sized_by_fc_params
 from lcstool.models.subspace import Subspace
 from lcstool.models.trace import trace
 from lcstool.optim import BetaLasso
-from lcstool.runtime import require_memory, stream
+from lcstool.runtime import is_split
 from lcstool.stages.train.config import TrainConfig, config_fields
 from lcstool.stages.train.images import load_data, training_data
-from lcstool.stages.train.memory import memory_bytes
+from lcstool.stages.train.placement import place_model
 
 DEFAULT_ARCH = "s-fc"
 
@@ -41,6 +42,11 @@ class Setup:
     preprocess: Preprocess
     header: Header
     inputs: dict[str, str]  # content digests by role
+
+    @cached_property
+    def is_split(self) -> bool:
+        """Whether each of several ranks holds a part of the parameters."""
+        return any(is_split(parameter) for parameter in self.model.parameters())
 
 
 def resolve_spec(config: TrainConfig, dataset: ImageDataset) -> ModelSpec:
@@ -78,14 +84,15 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None, group: Group
         group: The ranks of the run; each builds all of it, on a device of its own.
     """
     device = group.device(config.device)
-    dataset = load_data(config)
+    with group.leaders_first():  # what the first rank of a machine fetches, the others find
+        dataset = load_data(config)
     inputs: dict[str, str] = {}
     history: tuple[dict[str, Any], ...] = ()
     preprocess: Preprocess | None = None
+    source: Checkpoint | None = None
     if resumed is not None or config.init is not None:
         source = resumed or open_checkpoint(config.init or "-")
         header = source.require_kind("model")
-        model = load_model(source)
         spec = ModelSpec.from_json(header.model or {}, source.where)
         check_fits(spec, config, dataset, source.where)
         if header.input is not None:
@@ -95,16 +102,11 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None, group: Group
             inputs["init"] = source.digest()
     else:
         spec = resolve_spec(config, dataset)
-        needed = memory_bytes(
-            config, empty_model(spec), dataset, min(config.batch_size, len(dataset.train)), group
-        )
-        require_memory(needed, device, f"a run of {spec.arch} with alpha {spec.alpha}")
-        model = build_model(spec, stream(config.seed, "init"))
+    model = place_model(config, spec, source, dataset, device, group)
     dataset = training_data(config, dataset, spec)
     inputs["dataset"] = dataset.digest
     if preprocess is None:
         preprocess = Preprocess.of(dataset.train.images, config.normalize or "channel", config.permute_pixels)
-    model.to(device, torch.float64 if config.precision == "fp64" else torch.float32)
     freeze(model, config.freeze)
     if config.refit:
         keep_zeros(model)
@@ -200,7 +202,7 @@ def portable_config(config: TrainConfig, device: torch.device) -> dict[str, Any]
     source, colon, path = config.dataset.partition(":")
     kept = replace(config, dataset=source + colon + Path(path).name if colon else source, init=init)
     fields = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(kept).items()}
-    for name in ("data_dir", "save_interval", "seed", "snapshots", "step_in_backward"):
+    for name in ("data_dir", "graph", "save_interval", "seed", "shard", "snapshots", "step_in_backward"):
         del fields[name]
     for entry in config_fields():  # as in the files written before there was such a field
         if entry.metadata.get("unsaid_default") and getattr(config, entry.name) == entry.default:

@@ -1,20 +1,20 @@
 """The train stage: from a configuration to a model file."""
 
-import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
 
-from lcstool.checkpoint import Header, all_finite, open_checkpoint, write_checkpoint
-from lcstool.distributed import ALONE, Group
+from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
+from lcstool.distributed import ALONE, Group, write_whole
 from lcstool.errors import BadInputError, InterruptedRunError, NonFiniteError
-from lcstool.evaluation import Score, evaluate
+from lcstool.evaluation import Score
 from lcstool.runtime import memory_errors, versions
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.interface import Progress, Silent, TrainOutputs, TrainResult
-from lcstool.stages.train.loop import AUTOCAST, Loop
+from lcstool.stages.train.loop import Loop
 from lcstool.stages.train.report import MetricsFile, Record, densities, final_report, score_fields
+from lcstool.stages.train.scoring import Scoring
 from lcstool.stages.train.setup import portable_config, prepare
 from lcstool.stages.train.state import SavedState, Sums, capture, check_same_run, restore, save
 
@@ -63,9 +63,9 @@ class _Run:
         if resume and outputs.partial.exists():
             resumed = open_checkpoint(outputs.partial)
             check_same_run(resumed, config)
-        with group.leaders_first():
-            self.setup = prepare(config, resumed, group)
+        self.setup = prepare(config, resumed, group)
         self.loop = Loop(self.setup, group)
+        self.scoring = Scoring(self.loop)
         if resumed is not None:
             self.loop.position = restore(self.setup, resumed, self.loop.scaler, self.loop.steps_per_epoch)
         self.resumed = resumed is not None
@@ -101,7 +101,7 @@ class _Run:
         try:
             loop.run_epoch(self._on_step)
             elapsed = time.perf_counter() - begin
-            self._check_weights()
+            self.scoring.check_weights()
             scores = self._epoch_fields(position.sums)
         except NonFiniteError as error:
             self._save(last_good)
@@ -114,7 +114,7 @@ class _Run:
         position.step -= 1  # the learning rate of the step just made
         record = {"epoch": position.epoch + 1, "lr": loop.learning_rate} | scores
         record |= {"elapsed_s": elapsed, "images_per_s": images_per_s}
-        position.epoch, position.step, position.sums = position.epoch + 1, 0, Sums.zero(self.setup.device)
+        position.next_epoch()
         return record
 
     def _on_step(self, step: int) -> None:
@@ -128,24 +128,27 @@ class _Run:
                 f"interrupted in epoch {position.epoch + 1}; the state is in {self.outputs.partial}",
                 hint="the same command with --resume goes on from there",
             )
-        if self.outputs.out != "-" and time.monotonic() - self.last_save > self.config.save_interval:
+        is_due = self.outputs.out != "-" and time.monotonic() - self.last_save > self.config.save_interval
+        if self.setup.is_split:  # all ranks save, or none
+            is_due = done % self.steps_a_word == 0 and self.group.any(is_due)
+        if is_due:
             self._save()
             self.last_save = time.monotonic()
 
     def _save(self, state: SavedState | None = None) -> None:
-        if self.group.leads:
+        if self.group.leads or self.setup.is_split:
             state = state or capture(self.setup, self.loop.position, self.loop.scaler)
-            save(self.outputs.partial, self.setup, state)
+            save(self.outputs.partial, self.setup, state, self.group)
 
     def _epoch_fields(self, sums: Sums) -> Record:
         model, position = self.setup.model, self.loop.position
         score = Score(sums.loss.item() / sums.images, sums.correct.item() / sums.images)
         fields = score_fields("train", score, self.config.loss)
-        self._evaluate()
+        self.evaluated = self.scoring.score("val", "test")
         fields |= self.evaluated
         wanted = self.config.until_train_accuracy
         if wanted is not None:
-            clean = self._score("train", self.loop.train)
+            clean = self.scoring.score("train")
             fields |= {f"clean_{name}": value for name, value in clean.items()}
             self.reached = clean["train_accuracy_frac"] >= wanted
         fields["density"] = densities(model)
@@ -154,51 +157,22 @@ class _Run:
         if self.config.optim == "beta-lasso" and not self.config.refit:
             fields["killed"], fields["regrown"] = int(sums.killed), int(sums.regrown)
             fields["mask_unchanged_since_step"] = int(position.mask_step)
+        if position.screen is not None:
+            fields["screen"] = position.screen
+        if self.loop.warnings:
+            fields["warnings"] = self.loop.warnings
         return fields
-
-    def _evaluate(self) -> None:
-        for name, split in (("val", self.setup.dataset.validation), ("test", self.setup.dataset.test)):
-            if split is not None:
-                self.evaluated |= self._score(name, split)
-
-    def _score(self, name: str, split: Any, check: bool = True) -> Record:
-        with self.loop.rounded():
-            score = evaluate(
-                self.setup.model,
-                split.to(self.setup.device),
-                self.loop.prepare,
-                self.config.loss,
-                autocast=AUTOCAST[self.config.precision],
-                group=self.group,
-            )
-        if check and not math.isfinite(score.loss):
-            raise NonFiniteError(
-                f"the {name} loss is not finite after epoch {self.loop.position.epoch + 1}",
-                hint=f"lower --lr (now {self.config.lr:g})",
-            )
-        return score_fields(name, score, self.config.loss)
-
-    def _check_weights(self) -> None:
-        for name, tensor in self.setup.model.state_dict().items():
-            if not all_finite(tensor):
-                raise NonFiniteError(
-                    f"{name!r} is not finite after epoch {self.loop.position.epoch + 1}",
-                    hint=f"lower --lr (now {self.config.lr:g})",
-                )
 
     def _snapshot(self, epoch: int) -> None:
         if epoch not in self.config.snapshot_epochs():
             return
         if not self.evaluated:  # before the first epoch
-            self._evaluate()
+            self.evaluated = self.scoring.score("val", "test")
         if self.outputs.snapshot is None:
             raise BadInputError("snapshots need an output file, whose name theirs are derived from")
         name = self.outputs.snapshot.format(epoch=f"{epoch:0{len(str(self.config.epochs))}d}")
-        if self.group.leads:
-            with self.loop.rounded():
-                write_checkpoint(
-                    name, self._header(epoch, dict(self.evaluated)), self.setup.model.state_dict()
-                )
+        with self.loop.rounded() if self.group.leads else nullcontext():
+            self._write(name, self._header(epoch, dict(self.evaluated)))
         self.files.append(name)
 
     def _header(self, epochs: int, metrics: Record) -> Header:
@@ -222,30 +196,29 @@ class _Run:
         if self.loop.rounding is not None:
             self.loop.rounding.settle()
             self.loop.rounding = None
-        metrics: Record = {}
-        splits = {
-            "train": self.loop.train,
-            "val": self.setup.dataset.validation,
-            "test": self.setup.dataset.test,
-        }
-        for name, split in splits.items():
-            if split is not None:
-                metrics |= self._score(name, split)
+        metrics = self.scoring.score("train", "val", "test")
         metrics |= final_report(self.setup)
         if self.setup.subspace is not None:
             metrics["subspace"] = self.setup.subspace.report()
             for part in ("off-local", "local"):
                 with self.setup.subspace.without(part):
-                    scores = self._score("test", self.setup.dataset.test, check=False)
+                    scores = self.scoring.score("test", check=False)
                 metrics[f"test_accuracy_frac_without_{part.replace('-', '_')}"] = scores["test_accuracy_frac"]
         if self.config.optim == "beta-lasso" and not self.config.refit:
             metrics["mask_unchanged_since_step"] = int(self.loop.position.mask_step)
             metrics["steps"] = self.loop.steps_per_epoch * self.loop.position.epoch
+        if self.loop.position.screen is not None:
+            metrics["screen"] = self.loop.position.screen
         if self.config.until_train_accuracy is not None:
             metrics["reached_train_accuracy"] = self.reached
         header = self._header(self.loop.position.epoch, metrics)
+        self._write(self.outputs.out, header)
         if self.group.leads:
-            write_checkpoint(self.outputs.out, header, self.setup.model.state_dict())
             self.outputs.partial.unlink(missing_ok=True)
         self.files.append(self.outputs.out)
         return header
+
+    def _write(self, name: str, header: Header) -> None:
+        """Write the network; rank 0 does, with the other ranks' help where it is split."""
+        tensors = self.setup.model.state_dict()
+        write_whole(self.group, tensors, lambda whole: write_checkpoint(name, header, whole))

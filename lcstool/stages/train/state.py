@@ -12,16 +12,18 @@ import torch
 from torch import Tensor
 
 from lcstool.checkpoint import Checkpoint, write_checkpoint
+from lcstool.distributed import ALONE, Group, split_like, write_whole
 from lcstool.errors import BadInputError, NonFiniteError, UsageError
 from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.screen import checked
 from lcstool.stages.train.setup import Setup
 
-_MAY_DIFFER = ("data_dir", "device", "save_interval")
+_MAY_DIFFER = ("data_dir", "device", "graph", "save_interval", "shard")
 
 
 @dataclass
 class Sums:
-    """What an epoch adds up on the device; read once at its end."""
+    """What an epoch adds up on the device, in tensors that stay where they are; read once at its end."""
 
     loss: Tensor
     correct: Tensor
@@ -35,6 +37,11 @@ class Sums:
         real = torch.zeros((), dtype=torch.float64, device=device)
         return Sums(real, integer, 0, integer.clone(), integer.clone())
 
+    def clear(self) -> None:
+        for tensor in (self.loss, self.correct, self.killed, self.regrown):
+            tensor.zero_()
+        self.images = 0
+
 
 @dataclass
 class Position:
@@ -42,16 +49,23 @@ class Position:
 
     Attributes:
         mask_step: The last step, counted from 1 over the run, that changed which weights are zero, or 0.
+        screen: Of the last epoch's last step, if it was asked for.
     """
 
     epoch: int
     step: int
     sums: Sums
     mask_step: Tensor
+    screen: dict[str, Any] | None = None
 
     @staticmethod
     def start(device: torch.device) -> "Position":
         return Position(0, 0, Sums.zero(device), torch.zeros((), dtype=torch.int64, device=device))
+
+    def next_epoch(self) -> None:
+        """Go to the start of the epoch that follows."""
+        self.epoch, self.step = self.epoch + 1, 0
+        self.sums.clear()
 
 
 @dataclass(frozen=True)
@@ -82,12 +96,15 @@ def capture(setup: Setup, position: Position, scaler: torch.amp.GradScaler) -> S
         "images": sums.images,
         "scaler": scaler.state_dict(),
     } | {name: int(getattr(sums, name)) for name in ("correct", "killed", "regrown")}
+    if position.screen is not None:
+        state["screen"] = position.screen
     return SavedState({name: t.clone() for name, t in setup.model.state_dict().items()}, memory, state)
 
 
-def save(path: Path, setup: Setup, saved: SavedState) -> None:
-    """Write the state under `path`, atomically."""
-    write_checkpoint(path, replace(setup.header, state=saved.state), saved.model | saved.memory)
+def save(path: Path, setup: Setup, saved: SavedState, group: Group = ALONE) -> None:
+    """Write the state under `path`, atomically; of a split network, all ranks call this."""
+    header = replace(setup.header, state=saved.state)
+    write_whole(group, saved.model | saved.memory, lambda whole: write_checkpoint(path, header, whole))
 
 
 def check_same_run(checkpoint: Checkpoint, config: TrainConfig) -> None:
@@ -132,10 +149,10 @@ def restore(
                 raise BadInputError(
                     f"{where}: tensor {saved!r} is {info.dtype} {list(info.shape)}, not as its weight"
                 )
-            buffer = checkpoint[saved].to(setup.device)
+            buffer = checkpoint[saved]
             if not bool(torch.isfinite(buffer).all()):
                 raise NonFiniteError(f"{where}: tensor {saved!r} holds NaN or infinite values")
-            setup.optimizer.state[parameter]["momentum_buffer"] = buffer
+            setup.optimizer.state[parameter]["momentum_buffer"] = split_like(buffer, parameter)
     bounds = {"epoch": setup.config.epochs, "step": steps_per_epoch, "images": len(setup.dataset.train)}
     try:
         if state["scaler"]:
@@ -152,6 +169,7 @@ def restore(
             start.sums.killed + counts["killed"],
             start.sums.regrown + counts["regrown"],
         )
-        return Position(counts["epoch"], counts["step"], sums, start.mask_step + counts["mask_step"])
+        screen = checked(state.get("screen"))
+        return Position(counts["epoch"], counts["step"], sums, start.mask_step + counts["mask_step"], screen)
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise BadInputError(f"{where}: the saved state is not usable: {error!r}") from None

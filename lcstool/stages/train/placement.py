@@ -1,0 +1,94 @@
+"""Where a run's network lies: whole on the device of every rank, or split over the ranks."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from lcstool.checkpoint import Checkpoint
+from lcstool.data.dataset import ImageDataset
+from lcstool.distributed import Group, splitter
+from lcstool.errors import UsageError
+from lcstool.models import ModelSpec, build_model, load_model
+from lcstool.models.build import WEIGHT_LAYERS, empty_model
+from lcstool.runtime import available_memory, require_memory, stream
+from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.memory import memory_bytes
+
+
+def wants_split(
+    config: TrainConfig, spec: ModelSpec, dataset: ImageDataset, device: torch.device, group: Group
+) -> bool:
+    """Whether this rank wants the network split over the ranks.
+
+    Raises:
+        UsageError: it is asked for, and cannot be.
+    """
+    why = _obstacle(config, spec, group)
+    if config.shard == "always":
+        if why is not None:
+            raise UsageError(f"shard always: {why}", hint="leave --shard out")
+        return True
+    if config.shard == "never" or why is not None:
+        return False
+    return _needed(config, spec, dataset, group, split=False) > available_memory(device)
+
+
+def _obstacle(config: TrainConfig, spec: ModelSpec, group: Group) -> str | None:
+    """Why a network cannot be split, or None."""
+    if group.size == 1:
+        return "one process has nobody to share a network with; start several with torchrun"
+    if spec.embedding is not None:
+        return "the parts of a network with layers in convolutions' places are told from whole layers"
+    if config.precision == "fp16":
+        return "the loss scaling of fp16 looks at whole gradients"
+    for name in ("refit", "round_bits", "log_screen"):
+        if getattr(config, name):
+            return f"{name} looks at whole layers"
+    return None
+
+
+def _needed(config: TrainConfig, spec: ModelSpec, dataset: ImageDataset, group: Group, split: bool) -> int:
+    batch = min(config.batch_size, len(dataset.train))
+    return memory_bytes(config, empty_model(spec), dataset, batch, group, split)
+
+
+def place_model(
+    config: TrainConfig,
+    spec: ModelSpec,
+    source: Checkpoint | None,
+    dataset: ImageDataset,
+    device: torch.device,
+    group: Group,
+) -> nn.Module:
+    """The network on its device: of a file, or fresh.
+
+    A split one is drawn, or read, a layer at a time: no rank ever holds more of it than its part and one layer.
+
+    Raises:
+        DeviceError: a fresh network takes more memory than there is.
+        UsageError: as in `wants_split`.
+    """
+    split = group.any(wants_split(config, spec, dataset, device, group))
+    if source is None:
+        what = f"a run of {spec.arch} with alpha {spec.alpha}"
+        require_memory(_needed(config, spec, dataset, group, split), device, what)
+    dtype = torch.float64 if config.precision == "fp64" else torch.float32
+    settle: Callable[[nn.Module], None] | None = None
+    if split:
+        divide = splitter(group, device, torch.bfloat16 if config.precision == "bf16" else dtype)
+
+        def settle(module: nn.Module) -> None:
+            divide(module.to(dtype=dtype))
+
+    if source is None:
+        model = build_model(spec, stream(config.seed, "init"), settle)
+    else:
+        model = load_model(source)
+    if settle is None:
+        return model.to(device, dtype)
+    for module in model.modules():
+        if source is not None and isinstance(module, WEIGHT_LAYERS):
+            settle(module)
+    settle(model)
+    return model

@@ -1,0 +1,242 @@
+"""A network split over real ranks makes the single process's run, to rounding; each rank holds its rows alone."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from surroundings import environment
+from test_train_distributed import assert_near, assert_near_files, without_clocks
+
+from lcstool.checkpoint import open_checkpoint
+from lcstool.distributed import ALONE, Group
+from lcstool.errors import UsageError
+from lcstool.models import build_model
+from lcstool.models.build import WEIGHT_LAYERS, empty_model, weight_layers
+from lcstool.stages.train import placement
+from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.interface import TrainResult
+from lcstool.stages.train.plan import plan
+from lcstool.stages.train.setup import prepare
+
+Run = Callable[..., TrainResult]
+Config = Callable[..., TrainConfig]
+Found = dict[str, list[dict[str, Any]]]  # of each run, by name: what each rank found
+
+SCRIPT = Path(__file__).parents[1] / "split_runs.py"
+FP64: dict[str, Any] = {"precision": "fp64", "shard": "always"}
+SAME: dict[str, dict[str, Any]] = {
+    "beta-lasso": {"augment": "crop-flip", "lambda_conv": 0.01, "lambda_fc": 0.01, "batch_size": 15},
+    "momentum": {
+        "arch": "s-conv", "optim": "sgd", "momentum": 0.9, "weight_decay": 1e-3, "dropout": 0.3,
+        "augment": "trivial-augment", "val_fraction": 0.1, "batch_size": 14,
+    },
+    "residual": {"arch": "resnet18", "optim": "sgd", "lr": 0.02, "freeze": ("layer1", "block1_1"), "epochs": 1},
+    "deep": {"arch": "d-local", "lr": 0.02, "label_smoothing": 0.1, "snapshots": "all"},
+    "permuted": {"arch": "3-fc", "permute_pixels": 2, "until_train_accuracy": 1.0, "loss": "mse"},
+}  # fmt: skip
+PARTS = {"optim": "sgd", "momentum": 0.9, "augment": "crop-flip"}
+
+
+@pytest.fixture(scope="module")
+def split_runs(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> tuple[Path, Found]:
+    """All runs of this file, in one job of two ranks."""
+    folder = tmp_path_factory.mktemp("split")
+    base = {"dataset": f"npz:{tiny_npz}", "alpha": 1, "epochs": 2, "batch_size": 16, "augment": "none",
+            "lambda_conv": 1e-3, "lambda_fc": 1e-3, "device": "cpu"}  # fmt: skip
+    runs = {name: {"config": FP64 | options} for name, options in SAME.items()}
+    stopped = {"config": FP64 | PARTS, "stop_after": 6}
+    # Of these, one goes on in this job and one alone; one that began alone goes on here.
+    runs |= {"parts": stopped, "parts-on": {"config": FP64 | PARTS, "resume": True, "out": "parts"}}
+    runs |= {"to-alone": stopped, "from-alone": {"config": FP64 | PARTS, "resume": True}}
+    runs |= {
+        "lost": {"config": {"lr": 1e20, "optim": "sgd", "epochs": 6, "shard": "always"}},
+        "bf16": {"config": {"precision": "bf16", "shard": "always", "lr": 0.02, "arch": "3-fc"}},
+        "nowhere": {"config": {"shard": "always", "epochs": 1}, "out": "missing/nowhere"},
+        "too-large": {"config": {"epochs": 1}, "memory": 10_000},
+        "large-enough": {"config": {"epochs": 1}, "memory": 10**12},
+        "too-large, never": {"config": {"epochs": 1, "shard": "never"}, "memory": 10_000},
+    }
+    alone_part(base | FP64 | PARTS, folder / "from-alone.safetensors")
+    listed = [
+        entry
+        | {"config": base | entry["config"], "out": str(folder / f"{entry.get('out', name)}.safetensors")}
+        for name, entry in runs.items()
+    ]
+    (folder / "runs.json").write_text(json.dumps(listed))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    paths = {"PYTHONPATH": f"{SCRIPT.parent}:{SCRIPT.parents[1]}"}
+    done = subprocess.run(
+        [*command, str(SCRIPT), str(folder / "runs.json")],
+        env=environment(**paths), capture_output=True, text=True, timeout=400, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Warning" not in done.stderr
+    ranks = [json.loads((folder / f"runs.json.{rank}").read_text()) for rank in range(2)]
+    return folder, {name: [rank[index] for rank in ranks] for index, name in enumerate(runs)}
+
+
+def alone_part(fields: dict[str, Any], out: Path) -> None:
+    from surroundings import outputs_of
+
+    from lcstool.errors import InterruptedRunError
+    from lcstool.stages.train.stage import train
+
+    steps = iter(range(1, 100))
+    with pytest.raises(InterruptedRunError):
+        train(
+            TrainConfig(**fields | {"shard": "auto"}),
+            outputs_of(out),
+            stop_requested=lambda: next(steps) == 3,
+        )
+
+
+def as_alone(tiny_config: Config, options: dict[str, Any]) -> TrainConfig:
+    return tiny_config(**({"precision": "fp64"} | options))
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_split_ranks_make_the_run_of_one(
+    split_runs: tuple[Path, Found], tiny_config: Config, run_train: Run, tmp_path: Path, name: str
+) -> None:
+    folder, found = split_runs
+    alone = run_train(as_alone(tiny_config, SAME[name]), f"{name}.safetensors")
+    leader, other = found[name]
+    for record, expected in zip(leader["epochs"], alone.epochs, strict=True):
+        assert_near(record, dict(expected), 1e-9)
+    assert_near(leader["metrics"], json.loads(json.dumps(alone.metrics)), 1e-7)
+    assert [without_clocks(r) for r in other["epochs"]] == [without_clocks(r) for r in leader["epochs"]]
+    made = sorted(path.name for path in tmp_path.glob(f"{name}*"))
+    assert sorted(path.name for path in folder.glob(f"{name}*")) == made
+    for file in made:
+        if file.endswith(".safetensors"):
+            assert_near_files(folder / file, tmp_path / file, 1e-9)
+    entries = [
+        open_checkpoint(place / f"{name}.safetensors").require_kind("model").history[-1]
+        for place in (folder, tmp_path)
+    ]
+    assert entries[0].pop("world_size") == 2
+    assert entries[0]["config"] == entries[1]["config"]
+
+
+def test_each_rank_holds_its_rows_alone(split_runs: tuple[Path, Found]) -> None:
+    ranks = split_runs[1]["momentum"]
+    for name, size in ranks[0]["in_all"].items():
+        parts = [rank["here"][name] for rank in ranks]
+        assert sum(parts) == size, name
+        assert parts[0] - parts[1] <= size // 2 + 1
+    total = sum(ranks[0]["in_all"].values())
+    for rank in ranks:
+        assert rank["split"]
+        assert rank["memory"] == sum(rank["here"].values()) < 0.55 * total
+
+
+@pytest.mark.parametrize("name", ["parts", "to-alone", "from-alone"])
+def test_a_state_goes_on_split_or_alone(
+    split_runs: tuple[Path, Found], tiny_config: Config, run_train: Run, tmp_path: Path, name: str
+) -> None:
+    folder, found = split_runs
+    config = as_alone(tiny_config, PARTS)
+    whole = run_train(config, "whole.safetensors")
+    if name == "to-alone":
+        assert all("InterruptedRunError" in rank["error"] for rank in found[name])
+        partial = folder / f"{name}.partial.safetensors"
+        state = open_checkpoint(partial).require_kind("model").state or {}
+        assert (state["epoch"], state["step"], state["images"]) == (1, 2, 32)
+        partial.rename(tmp_path / f"{name}.partial.safetensors")
+        metrics = run_train(config, f"{name}.safetensors", resume=True).metrics
+        path = tmp_path / f"{name}.safetensors"
+    else:
+        metrics = found[{"parts": "parts-on"}.get(name, name)][0]["metrics"]
+        path = folder / f"{name}.safetensors"
+        assert not path.with_name(f"{name}.partial.safetensors").exists()
+    assert_near(metrics, json.loads(json.dumps(whole.metrics)), 1e-7)
+    assert_near_files(path, tmp_path / "whole.safetensors", 1e-9)
+
+
+def test_how_split_runs_fail(split_runs: tuple[Path, Found]) -> None:
+    """All ranks, at the same step; rank 0 alone where it cannot write, and the others do not wait for it."""
+    folder, found = split_runs
+    assert all("NonFiniteError" in rank["error"] for rank in found["lost"])
+    assert open_checkpoint(folder / "lost.partial.safetensors").require_kind("model").state
+    leader, other = found["nowhere"]
+    assert "OutputError" in leader["error"]
+    assert "error" not in other
+
+
+def test_auto_splits_what_is_too_large(split_runs: tuple[Path, Found]) -> None:
+    _, found = split_runs
+    for name, split in (("too-large", True), ("large-enough", False), ("too-large, never", False)):
+        assert [rank["split"] for rank in found[name]] == [split] * 2
+
+
+def test_lower_precision_is_near(split_runs: tuple[Path, Found], tiny_config: Config, run_train: Run) -> None:
+    alone = run_train(tiny_config(precision="bf16", lr=0.02, arch="3-fc"))
+    for found, expected in zip(split_runs[1]["bf16"][0]["epochs"], alone.epochs, strict=True):
+        assert found["train_loss_nats"] == pytest.approx(expected["train_loss_nats"], rel=0.02)
+        assert found["train_loss_nats"] != expected["train_loss_nats"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "group", "said"),
+    [
+        ({}, ALONE, "one process has nobody"),
+        ({"precision": "fp16", "optim": "sgd"}, Group(0, 2), "fp16"),
+        ({"round_bits": 3}, Group(0, 2), "round_bits"),
+        ({"log_screen": True}, Group(0, 2), "log_screen"),
+        ({"arch": "s-conv", "connectivity": "fc"}, Group(0, 2), "convolutions' places"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_split(
+    tiny_config: Config, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], group: Group, said: str
+) -> None:
+    with pytest.raises(UsageError, match=f"shard always: .*{said}"):
+        plan(tiny_config(**changes, shard="always"), group)
+    monkeypatch.setattr(placement, "available_memory", lambda _: 1)
+    sizes = plan(tiny_config(**changes), group).memory_bytes  # as it is
+    assert sizes == plan(tiny_config(**changes, shard="never"), group).memory_bytes
+
+
+def test_a_plan_of_a_split_network_is_for_one_rank(tiny_config: Config) -> None:
+    """Eight ranks: an eighth of everything that has weights' size, and three times the greatest layer."""
+    config = tiny_config(arch="s-fc", alpha=8)
+    split, whole = (
+        plan(tiny_config(arch="s-fc", alpha=8, shard=shard), Group(0, 8)).memory_bytes
+        for shard in ("always", "never")
+    )
+    model = empty_model(plan(config).spec)
+    weights = sum(p.nbytes for p in model.parameters())
+    state = sum(t.nbytes for t in model.state_dict().values())
+    greatest = max(layer.weight.nbytes for layer in weight_layers(model).values())
+    assert whole - split == pytest.approx((state + 3 * weights) * 7 / 8 + weights - 3 * greatest, rel=1e-2)
+
+
+def test_layers_that_settle_at_once_are_drawn_alike(tiny_config: Config) -> None:
+    """At no time are there two layers' weights that have not settled."""
+    spec = prepare(tiny_config(arch="d-conv")).header.model
+    from lcstool.models import ModelSpec
+
+    settled: list[str] = []
+
+    def settle(module: torch.nn.Module) -> None:
+        assert all(not p.is_meta for p in module.parameters())
+        settled.append(type(module).__name__)
+
+    parsed = ModelSpec.from_json(spec or {}, "here")
+    model = build_model(parsed, torch.Generator().manual_seed(3), settle)
+    expected = build_model(parsed, torch.Generator().manual_seed(3))
+    for (name, found), (_, other) in zip(
+        model.state_dict().items(), expected.state_dict().items(), strict=True
+    ):
+        assert found.equal(other), name
+    assert len(settled) == sum(isinstance(module, WEIGHT_LAYERS) for module in expected.modules())
+
+
+def test_the_fields_of_a_run_say_nothing_of_its_placement(tiny_config: Config) -> None:
+    assert {"graph", "shard"} <= set(asdict(tiny_config()))
