@@ -24,7 +24,7 @@ OUT ?= $(EXAMPLES)/out/$(SCALE)/$(PAPER)
 export OMP_NUM_THREADS ?= 1
 
 .DELETE_ON_ERROR:
-.PHONY: all clean $(TARGETS)
+.PHONY: all clean print-targets $(TARGETS)
 all: $(TARGETS)
 $(TARGETS): %: $(OUT)/%.json
 
@@ -32,6 +32,8 @@ $(OUT):
 	mkdir -p $@
 clean:
 	rm -rf $(OUT)
+print-targets:
+	@echo $(TARGETS)
 
 # The first prerequisite is the Python file that draws, the others are what it reads; `$(OUT)/fig2.json` calls its
 # function fig2.

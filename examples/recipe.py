@@ -23,9 +23,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lcstool.checkpoint import open_checkpoint
-from lcstool.plots.style import figure
-
 
 @dataclass(frozen=True)
 class Row:
@@ -85,6 +82,8 @@ class Recipe:
     @contextmanager
     def figure(self, width: float, height: float, part: str = "") -> "Iterator[Any]":
         """A matplotlib figure in the package's look, saved as TARGET.png and .pdf (with part `b`: TARGET-b)."""
+        from lcstool.plots.style import figure  # here: the report reads this module, and draws nothing
+
         name = f"{self.target}-{part}" if part else self.target
         with figure(self.folder, name, width, height, self.figures) as fig:
             yield fig
@@ -148,6 +147,8 @@ def recipe(source: str, title: str) -> Callable[[Draw], Draw]:
 
 def trained(path: Path) -> dict[str, Any]:
     """The last `train` entry of a model file's history: its `config` and `metrics`, or a LookupError."""
+    from lcstool.checkpoint import open_checkpoint
+
     header = open_checkpoint(str(path)).header
     entries = [entry for entry in header.history if entry["stage"] == "train"] if header else []
     if not entries:

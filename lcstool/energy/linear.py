@@ -115,6 +115,23 @@ class LinearProblem:
             roots_E, right.T, target_E, rotated[:, 0], components_DD, num_images, tuple(warnings)
         )
 
+    @staticmethod
+    def of_patches(basis: PatchBasis) -> "LinearProblem":
+        """Of single patches instead of images' mean patches: K's centred second moments are the basis's own.
+
+        The components are then the directions, so that under random labels e_i^2 is (1 - q_i^t)^2 / (4 s_i), s_i being
+        N times the eigenvalue of component i.
+
+        Ref: the formula as the authors' published code fits it to nonlinear CNNs (CW section 4).
+        """
+        values_D, num_images = basis.eigenvalues_D, basis.moments.num_images
+        roots_D = (num_images * values_D).sqrt()
+        roots_D[values_D <= basis.num_components * torch.finfo(torch.float64).eps * values_D[0]] = 0
+        identity_DD = torch.eye(basis.num_components, dtype=torch.float64)
+        return LinearProblem(
+            roots_D, identity_DD, None, torch.zeros_like(roots_D), basis.eigenvectors_DD, num_images
+        )
+
     @property
     def num_components(self) -> int:
         return len(self.roots_E)

@@ -1,6 +1,7 @@
 """The closed form of the filter against gradient descent really iterated."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lcstool.energy import Descent, LinearProblem, PatchBasis, linear_gd_profile, optimal_profile
+from lcstool.energy import (
+    Descent,
+    LinearProblem,
+    PatchBasis,
+    linear_gd_profile,
+    optimal_profile,
+    random_label_profile,
+)
 from lcstool.errors import BadInputError
 
 
@@ -96,3 +104,28 @@ def test_the_basis_only_rotates(basis: PatchBasis, images_NCHW: Tensor) -> None:
     plain = LinearProblem.of(average, labels).filter_after(descent)
     rotated = LinearProblem.of(average, labels, basis).filter_after(descent)
     torch.testing.assert_close(basis.eigenvectors_DD @ plain, rotated)
+
+
+def test_single_patches_are_images_of_one_patch(basis: PatchBasis, images_NCHW: Tensor) -> None:
+    """With every patch an image of its own, and centred, the closed form is the one of the basis's eigenvalues."""
+    windows = images_NCHW.double().unfold(2, 3, 1).unfold(3, 3, 1).permute(0, 2, 3, 1, 4, 5)
+    patches = windows.reshape(-1, basis.num_components) / 255
+    materialised = LinearProblem.of(patches - patches.mean(dim=0), None, basis)
+    problem = LinearProblem.of_patches(basis)
+    for steps in (1, 40, 1000):
+        descent = Descent(steps, 0.05, loss="mean")
+        found = random_label_profile(problem, descent).energy_D
+        expected = random_label_profile(materialised, descent).energy_D
+        scale = math.sqrt(len(patches) / len(images_NCHW))
+        torch.testing.assert_close(found, expected * scale, rtol=1e-6, atol=1e-9)
+
+
+def test_patches_without_a_direction_leave_it(basis: PatchBasis) -> None:
+    values = basis.eigenvalues_D.clone()
+    values[-2:] = 1e-18
+    problem = LinearProblem.of_patches(replace(basis, eigenvalues_D=values))
+    profile = random_label_profile(problem, Descent(1e9, 0.01, loss="mean"))
+    assert profile.energy_D[-2:].tolist() == [0, 0]
+    assert profile.warnings == (
+        "K^T K is singular (rank 25 of 27): along the rest the filters stay as they began",
+    )

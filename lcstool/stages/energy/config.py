@@ -9,7 +9,7 @@ from lcstool.data import parse_dataset
 from lcstool.errors import UsageError
 from lcstool.options import check_choices, data_dir_option, option, parse_image_size
 
-THEORIES = ("linear-gd", "optimal", "random-labels")
+THEORIES = ("linear-gd", "optimal", "random-labels", "patches")
 NORMALISE = ("none", "filters", "profile")
 PIXELS = ("raw", "channel")
 LINEAR_LOSSES = ("mean", "sum", "half-mean", "half-sum")
@@ -78,7 +78,11 @@ class EnergyConfig:
     )
 
     theory: str | None = option(
-        None, "Predict the profile of a linear CNN on this data set.", "Theory", choices=THEORIES
+        None,
+        "Predict the profile of a linear CNN on this data set; patches: under random labels, from the patches "
+        "themselves instead of each image's mean patch.",
+        "Theory",
+        choices=THEORIES,
     )
     steps: float | None = option(None, "Gradient steps of the prediction.", "Theory")
     lr: float = option(0.01, "Learning rate of the prediction.", "Theory")
@@ -122,10 +126,10 @@ class EnergyConfig:
             raise UsageError(f"sigma must be finite and >= 0, got {self.sigma}")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed must be in [0, 2^32), got {self.seed}")
-        if self.theory in ("linear-gd", "random-labels") and self.steps is None and not self.fit:
+        if self.theory not in (None, "optimal") and self.steps is None and not self.fit:
             raise UsageError(f"--theory {self.theory} needs --steps, or --fit to find them")
         if self.fit and (self.theory in (None, "optimal") or not self.files):
-            raise UsageError("--fit needs files, and --theory linear-gd or random-labels")
+            raise UsageError("--fit needs files, and --theory linear-gd, random-labels or patches")
         if not self.files and self.kernel_size is None and self.basis is None:
             raise UsageError("without files, --kernel-size says what patches the basis is of")
         if self.theory is None:

@@ -80,11 +80,13 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     return {
         "r": comparison.pearson,
         "r_bootstrap": _band(comparison.band),
+        "energy": None if comparison.energy_D is None else comparison.energy_D.tolist(),
         "fit": None
         if fit is None
         else {
             "steps": fit.steps,
             "r": fit.pearson,
+            "energy": fit.energy_D.tolist(),
             "r_bootstrap": _band(fit.band),
             "steps_low": fit.steps_low,
             "steps_high": fit.steps_high,

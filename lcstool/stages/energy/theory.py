@@ -54,7 +54,7 @@ class TheoryResult:
     """The prediction of a linear CNN.
 
     Attributes:
-        name: `linear-gd`, `optimal` or `random-labels`.
+        name: `linear-gd`, `optimal`, `random-labels` or `patches`.
         energy_D: Expected over random initial filters; None where no number of steps was given.
         width, sigma: Its filters and the deviation of their initial weights.
         comparisons: One a bank.
@@ -135,14 +135,17 @@ def run_theory(
     """
     assert config.theory is not None
     labels_N = None
-    if config.theory != "random-labels":
+    if config.theory in ("linear-gd", "optimal"):
         if len(images.class_names) != 2:
             raise BadInputError(
                 f"the theory regresses a label of 0 or 1, {images.name} has {len(images.class_names)} classes",
                 hint="keep two of them: --classes A,B",
             )
         labels_N = images.labels_N.double()
-    problem = LinearProblem.of(average_ND, labels_N, basis)
+    if config.theory == "patches":
+        problem = LinearProblem.of_patches(basis)
+    else:
+        problem = LinearProblem.of(average_ND, labels_N, basis)
     width = config.width or (banks[0].profile.num_filters if banks else 1)
     sigma = config.sigma
     if sigma is None:

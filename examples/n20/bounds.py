@@ -1,0 +1,64 @@
+"""Description length as a guide to generalisation, the paper's argument of section 3: Fig. 6."""
+
+from nets import BY_SECTION, Net, joined, nets, scale_note, setting
+from recipe import Recipe, load, main, recipe
+from scipy.stats import spearmanr
+
+from lcstool.plots.style import COLUMN_INCHES
+
+
+@recipe("N20 Fig. 6", "Test error against description length")
+def fig6(made: Recipe) -> None:
+    found = nets(made.files)
+    documents = [load(made.input(f"{net.path.stem}.bound")) for net in found]
+    errors = [100 * document["test_error_frac"] for document in documents]
+    plain = [document["num_parameters"] * document["value_bits"] / 1e6 for document in documents]
+    short = [min(code["bits"] for code in document["codes"]) / 1e6 for document in documents]
+    orders = [float(spearmanr(lengths, errors).statistic) for lengths in (plain, short)]
+    with made.figure(COLUMN_INCHES, 3.0) as fig:
+        panels = fig.subplots(1, 2, sharey=True)
+        for net, *values in zip(found, plain, short, errors, strict=True):
+            style = {"color": net.colour, "marker": "s" if net.arch[0] == "d" else "o", "linestyle": "none"}
+            if net.how == "lasso":
+                style["marker"] = {0: "v", 1: "^"}.get(net.beta or 0, "*")
+            for panel, length in zip(panels, values[:2], strict=True):
+                panel.plot(
+                    length,
+                    values[2],
+                    label=net.name,
+                    markersize=6 if style["marker"] == "*" else 4.5,
+                    **style,
+                )
+        for panel, label, order in zip(panels, ("every parameter", "shortest code"), orders, strict=True):
+            panel.set(xscale="log", xlabel=f"{label} (Mbit)")
+            panel.margins(x=0.15)
+            panel.set_title(f"rank correlation {order:.2f}", fontsize=7)
+        panels[0].set_ylabel("test error (%)")
+        handles, labels = panels[0].get_legend_handles_labels()
+        fig.legend(handles, labels, loc="outside upper center", ncols=2)
+    for net, document, error, first, best in zip(found, documents, errors, plain, short, strict=True):
+        _row(made, net, document, error, first, best)
+    made.numbers["spearman"] = {"every parameter": orders[0], "shortest code": orders[1]}
+    vacuous = all(document["is_vacuous"] for document in documents)
+    made.note = (
+        "Lengths are those of the networks with values rounded to 4 bits: left, all parameters as in Theorem 1; right, "
+        "the shortest of real codes, as in Theorem 2 and better. "
+        + ("All bounds are vacuous; what can be compared is the order of the networks. " if vacuous else "")
+        + f"{BY_SECTION} {scale_note(made)}"
+    )
+
+
+def _row(
+    made: Recipe, net: Net, document: dict[str, object], error: float, plain: float, short: float
+) -> None:
+    made.numbers[net.name] = {
+        "alpha": net.alpha, "test_error_percent": error, "train_error_frac": document["train_error_frac"],
+        "parameters_mbit": plain, "code_mbit": short, "code": document["best_code"],
+        "certificate_frac": document["certificate_frac"], "theorem1_frac": document["theorem1_frac"],
+    }  # fmt: skip
+    remark = joined(f"test error {error:.1f} %", f"{plain:.3g} Mbit uncoded", setting(made, net.alpha))
+    made.row(f"{net.name}: shortest code", short, None, "Mbit", remark)
+
+
+if __name__ == "__main__":
+    main()
