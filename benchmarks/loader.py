@@ -20,7 +20,6 @@ import torch
 from measure import (
     Ceilings,
     Target,
-    Timing,
     add_json_option,
     interleave,
     must_agree,
@@ -67,10 +66,7 @@ def transformed(image: Image.Image, chosen: Chosen) -> Image.Image:
     op, magnitude, (across, down) = chosen
     if op == Op.CUTOUT and magnitude > 0:
         width, height = image.size
-        left, top = (
-            int(max(0, across * width - magnitude / 2)),
-            int(max(0, down * height - magnitude / 2)),
-        )
+        left, top = (int(max(0, middle - magnitude / 2)) for middle in (across * width, down * height))
         box = (left, top, min(width, left + magnitude), min(height, top + magnitude))
         image = image.copy()
         ImageDraw.Draw(image).rectangle(box, FILL_COLOR)
@@ -123,11 +119,9 @@ def same_pixels(policy: str, images_BCHW: Tensor) -> float:
     ours_BCHW = augment(images_BCHW, torch.Generator().manual_seed(3))
     generator = torch.Generator().manual_seed(3)  # draws again, in the order that the augmentation documents
     height, width = images_BCHW.shape[2:]
-    choices = (
-        list(fast_autoaugment.build().choices(num_images, height, width, generator))
-        if policy == "fast-autoaugment"
-        else []
-    )
+    choices = []
+    if policy == "fast-autoaugment":
+        choices = list(fast_autoaugment.build().choices(num_images, height, width, generator))
     shifts = [
         torch.randint(-padding(side), padding(side) + 1, (num_images,), generator=generator).tolist()
         for side in (height, width)
@@ -190,16 +184,6 @@ def batches_of(
     return by_pillow, by_ours
 
 
-def show(
-    policy: str, found: dict[str, Timing], num_images: int, limits: dict[str, float], floor: int
-) -> None:
-    for way, timing in found.items():
-        rate = num_images / timing.min_s
-        share = rate * floor / (1e9 * limits["copy_gb_per_s"])
-        gain = found["Pillow"].min_s / timing.min_s
-        print(f"| {policy} | {way} | {timing.cells()} | {gain:.2f}x | {rate:,.0f} | {share:.1%} |")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -240,10 +224,12 @@ def main() -> None:
             sys.exit(f"{policy}: batches of shapes {shapes}")
         found = interleave(runs | ceilings.ways, options.rounds, device)
         limits, found = ceilings.of(found), ceilings.without(found)
-        show(policy, found, num_images, limits, floor)
+        for way, timing in found.items():
+            rate, gain = num_images / timing.min_s, found["Pillow"].min_s / timing.min_s
+            share = rate * floor / (1e9 * limits["copy_gb_per_s"])
+            print(f"| {policy} | {way} | {timing.cells()} | {gain:.2f}x | {rate:,.0f} | {share:.1%} |")
         document[policy] = {"ways": found, "ceilings": limits, "pixel_difference": difference}
         quantity = f"loader, {policy}, batch {options.batch}"
-        gain = found["Pillow"].min_s / found["ours"].min_s
         if gpu:
             share = found["ours"].min_s / options.batches / STEP_S
             targets.append(Target(quantity, f"a step of {1e3 * STEP_S:g} ms", 0.1, share, at_most=True))

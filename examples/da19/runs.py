@@ -51,6 +51,14 @@ class Runs:
         cnn = self.file("cnn", seed=seed)
         return cnn.with_name(f"{cnn.stem}.epoch{time}{cnn.suffix}")
 
+    def differs(self) -> str:
+        """What of images and size is not as in the paper: for the remark beside a value of the paper's."""
+        config = trained(self.file("cnn"))["config"]
+        other = "other images" if self.made.dataset == "leaves" else ""
+        side = f"images of side {config['image_size']}" if config["image_size"] else ""
+        size = f"alpha {config['alpha']}, not 64" if config["alpha"] not in (None, 64) else ""
+        return ", ".join(filter(None, (other, side, size)))
+
     def of_seeds(self, kind: str, time: str | None, *keys: str) -> list[float]:
         """A metric of all seeds: metrics[key][key]..."""
         return [dig(trained(self.file(kind, time, seed))["metrics"], *keys) for seed in self.seeds]

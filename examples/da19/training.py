@@ -26,8 +26,8 @@ def fig2(made: Recipe) -> None:
     curves(made, Runs(made), PAPER)
     made.note = (
         "An eFCN starts where the CNN stands at its switch time t_w, and trains on in the space of all fully-connected "
-        "weights; the FCN starts there from random weights. Time is counted from the CNN's start, on a logarithmic "
-        "axis that includes 0."
+        "weights; the FCN starts from random ones. Time is counted from the CNN's start. An eFCN's step up at t_w is in "
+        "part that of its smaller learning rate."
     )
 
 
@@ -90,15 +90,21 @@ def curves(made: Recipe, runs: Runs, paper: dict[str, str]) -> None:
         handles, labels = accuracy.get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside right center", ncols=1 if len(lines) < 14 else 2)
 
-    made.row("CNN", 100 * cnn[-1]["test_accuracy_frac"], paper.get("cnn"), "%", f"{len(cnn)} epochs")
-    made.row("FCN", 100 * fcn[-1]["test_accuracy_frac"], paper.get("fcn"), "%", f"{len(fcn)} epochs")
+    other = runs.differs() if paper else ""
+    made.row(
+        "CNN", 100 * cnn[-1]["test_accuracy_frac"], paper.get("cnn"), "%", joined(f"{len(cnn)} epochs", other)
+    )
+    made.row(
+        "FCN", 100 * fcn[-1]["test_accuracy_frac"], paper.get("fcn"), "%", joined(f"{len(fcn)} epochs", other)
+    )
     for label, shown, _ in lines[:-2]:
         value = paper.get("efcn at 0") if label.endswith("= 0") else None
         remark = f"from {shown[0]['accuracy']:.3g} %, {shown[-1]['at']} epochs in all"
+        remark = joined(remark, other if value else "")
         made.row(label.replace(T_W, "t_w"), shown[-1]["accuracy"], value, "%", remark)
     best = max(lines[:-2], key=lambda line: line[1][-1]["accuracy"])
     gain = best[1][-1]["accuracy"] - 100 * cnn[-1]["test_accuracy_frac"]
-    made.row(f"best eFCN less CNN (t_w = {best[1][0]['at']})", gain, paper.get("best"), "points")
+    made.row(f"best eFCN less CNN (t_w = {best[1][0]['at']})", gain, paper.get("best"), "points", other)
 
 
 def points(records: list[dict[str, Any]], start: int) -> list[dict[str, Any]]:
@@ -150,14 +156,21 @@ def deviation(made: Recipe, runs: Runs, paper: dict[str, str]) -> None:
         handles, labels = right.get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside upper right", ncols=3)
 
+    other = runs.differs() if paper else ""
     made.row("FCN: delta", 100 * mean(fcn_delta), "~97 %" if paper else None, "%",
-             joined("at random weights it is a ratio of counts", spread(fcn_delta)))  # fmt: skip
+             joined("paper: at random weights, inputs padded", other, spread(fcn_delta)))  # fmt: skip
     for time, ds, found in zip(times, deltas, accuracies, strict=True):
         made.row(f"eFCN, t_w = {int(time)}: delta", 100 * mean(ds), None, "%", parts(runs, time))
         value = paper.get("efcn at 0") if not int(time) else None
-        made.row(f"eFCN, t_w = {int(time)}: accuracy", mean(found), value, "%", spread(found))
-    made.row("CNN: accuracy", mean(cnn), paper.get("cnn"), "%", spread(cnn))
-    made.row("FCN: accuracy", mean(fcn), paper.get("fcn"), "%", spread(fcn))
+        made.row(
+            f"eFCN, t_w = {int(time)}: accuracy",
+            mean(found),
+            value,
+            "%",
+            joined(other if value else "", spread(found)),
+        )
+    made.row("CNN: accuracy", mean(cnn), paper.get("cnn"), "%", joined(other, spread(cnn)))
+    made.row("FCN: accuracy", mean(fcn), paper.get("fcn"), "%", joined(other, spread(fcn)))
 
 
 def mark_ends(axis: Any, times: list[str], relaxing: dict[str, list[float]]) -> None:

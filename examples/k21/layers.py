@@ -71,14 +71,16 @@ def invariants(made: Recipe) -> None:
             change = (
                 (runs.invariants_CRL[1:] - runs.invariants_CRL[:1]).abs().amax(dim=2).median(dim=1).values
             )
-            left.plot(rate * runs.times_C[1:], change, color=shade, label=rf"$\eta$ = {rate:g}")
+            times = rate * runs.times_C[1:]
+            left.plot(times, change, color=shade)
+            left.text(1.3 * times[-1], change[-1], rf"$\eta$ = {rate:g}", fontsize=7, va="center")
         left.set(
             xscale="log",
             yscale="log",
             xlabel=r"learning rate $\eta$ times steps",
             ylabel="change of the invariant",
         )
-        left.legend(loc="lower right")
+        left.set_xlim(right=15 * left.get_xlim()[1])
         for rate, own in zip(rates, drifts, strict=True):
             right.plot([rate] * len(own), own, "o", color=COLOURS[0], alpha=0.25, markeredgewidth=0)
         right.plot(

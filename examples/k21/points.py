@@ -42,7 +42,7 @@ def critical(made: Recipe) -> None:
         axis.set(
             xlabel="loss, as part of the zero filter's",
             ylabel="kernels, real roots of the target",
-            xlim=(-0.02, 1),
+            xlim=(-0.02, 1.02),
         )
         for place in range(1, len(surveys)):
             if surveys[place]["kernels"] != surveys[place - 1]["kernels"]:

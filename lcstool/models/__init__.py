@@ -10,6 +10,8 @@ from lcstool.models.registry import ARCHITECTURES, Architecture
 from lcstool.models.spec import Embedding, ModelSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from torch import nn
 
@@ -18,12 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["ARCHITECTURES", "Architecture", "Embedding", "ModelSpec", "build_model", "load_model"]
 
 
-def build_model(spec: ModelSpec, generator: "torch.Generator | None" = None) -> "nn.Module":
+def build_model(
+    spec: ModelSpec,
+    generator: "torch.Generator | None" = None,
+    settle: "Callable[[nn.Module], None] | None" = None,
+) -> "nn.Module":
     """Build and initialise an architecture.
 
     Args:
         spec: Which, and of what size.
         generator: Source of the initial weights; None seeds a fresh one with 0.
+        settle: As in `initialise`, for networks that are too large for the host.
 
     Returns:
         The module on the CPU, float32, in training mode.
@@ -32,8 +39,11 @@ def build_model(spec: ModelSpec, generator: "torch.Generator | None" = None) -> 
 
     from lcstool.models.build import empty_model, initialise
 
-    model = empty_model(spec).to_empty(device="cpu")
-    initialise(model, generator or torch.Generator().manual_seed(0), spec.architecture.init_gain)
+    model = empty_model(spec)
+    if settle is None:
+        model.to_empty(device="cpu")
+    generator = generator or torch.Generator().manual_seed(0)
+    initialise(model, generator, spec.architecture.init_gain, settle)
     return model
 
 

@@ -1,6 +1,7 @@
 """Make, fill and count modules: without storage first, so that size costs nothing until it is wanted."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -35,15 +36,24 @@ def empty_model(spec: ModelSpec) -> nn.Module:
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, generator: torch.Generator, gain: float = 1.0) -> None:
+def initialise(
+    model: nn.Module,
+    generator: torch.Generator,
+    gain: float = 1.0,
+    settle: Callable[[nn.Module], None] | None = None,
+) -> None:
     """Draw all weights anew: uniform in +-1/sqrt(fan-in), as PyTorch's layers do; batch norm to identity.
 
     Args:
         model: Not on the meta device.
         generator: Source of the weights.
         gain: Times which the weights of layers that are or stand for convolutions are.
+        settle: Told of each layer with weights before the next one's are drawn; the model is then on the meta device,
+            and this may put the layer where it is to be.
     """
     for name, module in model.named_modules():
+        if settle is not None:
+            module.to_empty(device="cpu", recurse=False)
         if isinstance(module, LocallyConnected2d):
             module.reset_parameters(generator)
         elif isinstance(module, WEIGHT_LAYERS):
@@ -55,6 +65,8 @@ def initialise(model: nn.Module, generator: torch.Generator, gain: float = 1.0) 
             module.reset_parameters()
         elif next(module.parameters(recurse=False), None) is not None:
             raise TypeError(f"no rule to initialise {name} ({type(module).__name__})")
+        if settle is not None and isinstance(module, WEIGHT_LAYERS):
+            settle(module)
     if gain != 1:
         for layer in weight_layers(model).values():
             if layer.is_conv_like:
@@ -115,7 +127,12 @@ class WeightLayer:
 def weight_layers(model: nn.Module) -> dict[str, WeightLayer]:
     """The layers with a weight, by name, in forward order."""
     return {
-        name: WeightLayer(module.weight, type(module) is not nn.Linear)
+        name: WeightLayer(module.weight, _layer_class(module) is not nn.Linear)
         for name, module in model.named_modules()
         if isinstance(module, WEIGHT_LAYERS)
     }
+
+
+def _layer_class(module: nn.Module) -> type:
+    """The class of a layer; where torch's fully_shard has split it, it has put two of its own before it."""
+    return type(module).__mro__[2] if hasattr(module, "unshard") else type(module)

@@ -1,17 +1,21 @@
 """Copies of a network run as one: every layer meets the tensors of all points at once."""
 
 import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from lcstool.models.build import NORM_LAYERS, WEIGHT_LAYERS
 from lcstool.paths.blend import Blend
 from lcstool.paths.points import Points
 
-# Shape suffixes: N points, E ends of a blend, B batch, C H W channels, height and width, K classes.
+# Shape suffixes: N points, E ends of a blend, B batch, C H W channels, height and width, K classes, O I outputs and
+# inputs of a dense layer.
 
 
 class BatchedNetwork:
@@ -103,7 +107,8 @@ class BatchedNetwork:
             return self.run_one(part, own, x_one)
 
         if self.is_batched:
-            found: dict[str, Tensor] = vmap(one, in_dims=(0, None if shared else 0))(tensors, x)
+            with _WeightFirst():
+                found: dict[str, Tensor] = vmap(one, in_dims=(0, None if shared else 0))(tensors, x)
             return found
         outputs = [
             one({name: tensor[index] for name, tensor in tensors.items()}, x if shared else x[index])
@@ -114,6 +119,28 @@ class BatchedNetwork:
     def run_one(self, part: nn.Module, tensors: dict[str, Tensor], x_BCHW: Tensor) -> dict[str, Tensor]:
         """What is made of one point; a subclass may return more than the output `y`."""
         return {"y": functional_call(part, tensors, (x_BCHW,))}
+
+
+class _WeightFirst(TorchFunctionMode):
+    """Takes dense layers as the weight times the input, not the input times the weight's transpose.
+
+    Batched over points, gradients of weights then lie in memory as the weights do, and not transposed: to lay them
+    out anew would take as long as to compute them. Points on one input become one product besides.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return (_linear if func is F.linear else func)(*args, **(kwargs or {}))
+
+
+def _linear(x_BI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    y_BO = torch.matmul(weight_OI, x_BI.mT).mT
+    return y_BO if bias_O is None else y_BO + bias_O
 
 
 def _split(skeleton: nn.Module) -> tuple[nn.Module | None, nn.Module]:

@@ -27,7 +27,7 @@ def score_points(
     split: Split,
     prepare: Callable[[Tensor], Tensor],
     loss: str = "cross-entropy",
-    batch_size: int = 100,
+    batch_size: int = 200,
     chunk: int | None = None,
     blend: Blend | None = None,
 ) -> tuple[Score, ...]:

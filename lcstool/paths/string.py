@@ -24,6 +24,7 @@ from lcstool.paths.score import losses_of
 # Shape suffixes: N points, M = N - 2 inner points, D entries of a tensor, B batch, K classes.
 
 SPRINGS = ("implicit", "explicit")
+_CPU_ENTRIES = 1 << 14  # of a parameter, moved at a time on a CPU
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,12 @@ def string_step(points: Points, gradients: dict[str, Tensor], options: StringOpt
         weight_MN = _around(old_MM - strength * spring_MM, strength * ends_M2)
         gradient_MM = old_MM
     for name, tensor in points.parameters.items():
-        x_ND, g_MD = tensor.flatten(1), gradients[name].flatten(1)
-        new_MD = weight_MN.to(x_ND) @ x_ND
-        tensor[1:-1] = new_MD.addmm_(gradient_MM.to(g_MD), g_MD, alpha=-options.lr).view_as(tensor[1:-1])
+        all_ND, all_MD = tensor.view(len(tensor), tensor[0].numel()), gradients[name].flatten(1)
+        to_new_MN, to_new_MM = weight_MN.to(all_ND), gradient_MM.to(all_ND)
+        # By blocks on a CPU: sums of whole layers leave its cache, and their memory is mapped anew every time.
+        size = _CPU_ENTRIES if all_ND.device.type == "cpu" else all_ND.shape[1]
+        for x_ND, g_MD in zip(all_ND.split(size, dim=1), all_MD.split(size, dim=1), strict=True):
+            x_ND[1:-1] = (to_new_MN @ x_ND).addmm_(to_new_MM, g_MD, alpha=-options.lr)
 
 
 def _springs(num_inner: int) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import torch
 
 from lcstool.checkpoint import Checkpoint, Header
 from lcstool.models import ARCHITECTURES, ModelSpec
-from lcstool.models.build import count_parameters, empty_model
+from lcstool.models.build import count_parameters, empty_model, weight_layers
 from lcstool.runtime import memory_errors
 
 
@@ -93,13 +93,14 @@ def _describe(checkpoint: Checkpoint) -> FileInfo:
 
 @dataclass(frozen=True)
 class ArchRow:
-    """Parameters of one architecture at one alpha and image side, and of its fully-connected counterpart."""
+    """Parameters of one architecture at one alpha and image side, a layer, in all, and of its dense counterpart."""
 
     arch: str
     alpha: int
     image: int
     num_parameters: int
     fc_equivalent: int | None
+    layers: dict[str, int]
 
 
 def scaling_table(
@@ -126,11 +127,12 @@ def scaling_table(
                 continue
             for alpha in alphas or paper_alphas.get(arch, (150,)):
                 spec = ModelSpec(arch, (image, image), channels, entry.num_classes or classes, alpha)
-                count = count_parameters(empty_model(spec))
+                model = empty_model(spec)
+                layers = {name: count_parameters(model.get_submodule(name)) for name in weight_layers(model)}
                 counterpart = entry.fc_counterpart
                 fc_spec = (
                     ModelSpec(counterpart, spec.image, channels, classes, alpha) if counterpart else None
                 )
                 fc_count = count_parameters(empty_model(fc_spec)) if fc_spec else None
-                rows.append(ArchRow(arch, alpha, image, count, fc_count))
+                rows.append(ArchRow(arch, alpha, image, count_parameters(model), fc_count, layers))
     return tuple(rows)

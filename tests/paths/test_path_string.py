@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from lcstool.data.augment import build_augmentation
 from lcstool.errors import NonFiniteError, UsageError
 from lcstool.paths import (
+    BatchedNetwork,
     Points,
     StringOptions,
     linear_path,
@@ -22,7 +23,9 @@ from lcstool.paths import (
     string_step,
     train_string_epoch,
 )
+from lcstool.paths import string as string_module
 from lcstool.paths.one_by_one import train_string_epoch_plainly
+from lcstool.paths.string import string_gradients
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -66,6 +69,27 @@ STEPS = {
     f"{spring}{'-nudged' if nudge else ''}": (spring, nudge)
     for spring in ("implicit", "explicit") for nudge in (False, True)
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("spring", ["implicit", "explicit"])
+def test_parameters_move_by_blocks_as_at_once(spring: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once, by_blocks = (random_points(5) for _ in range(2))
+    gradients, options = gradients_like(at_once), StringOptions(0.1, 2.0, spring=spring)
+    string_step(at_once, gradients, options)
+    monkeypatch.setattr(string_module, "_CPU_ENTRIES", 2)
+    string_step(by_blocks, gradients, options)
+    torch.testing.assert_close(
+        matrix(by_blocks.parameters), matrix(at_once.parameters), rtol=1e-14, atol=1e-14
+    )
+
+
+def test_gradients_lie_in_memory_as_their_weights() -> None:
+    points = Points.of([mlp(1), mlp(2), mlp(3)])
+    split = random_split(8)
+    network = BatchedNetwork(mlp(1), batch_statistics=True)
+    _, gradients = string_gradients(network, points, prepare(split.images), split.labels, "cross-entropy")
+    for name, gradient in gradients.items():
+        assert gradient.stride() == points.parameters[name].stride(), name
 
 
 @pytest.mark.parametrize(("spring", "nudge"), STEPS.values(), ids=STEPS)

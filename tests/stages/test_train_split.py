@@ -1,6 +1,8 @@
 """A network split over real ranks makes the single process's run, to rounding; each rank holds its rows alone."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from surroundings import environment
-from test_train_distributed import assert_near, assert_near_files, without_clocks
+from test_train_distributed import assert_near, assert_near_files, pids, without_clocks
 
 from lcstool.checkpoint import open_checkpoint
 from lcstool.distributed import ALONE, Group
@@ -36,7 +38,7 @@ SAME: dict[str, dict[str, Any]] = {
         "arch": "s-conv", "optim": "sgd", "momentum": 0.9, "weight_decay": 1e-3, "dropout": 0.3,
         "augment": "trivial-augment", "val_fraction": 0.1, "batch_size": 14,
     },
-    "residual": {"arch": "resnet18", "optim": "sgd", "lr": 0.02, "freeze": ("layer1", "block1_1"), "epochs": 1},
+    "residual": {"arch": "resnet18", "optim": "sgd", "lr": 0.02, "freeze": ("conv1", "block1_1"), "epochs": 1},
     "deep": {"arch": "d-local", "lr": 0.02, "label_smoothing": 0.1, "snapshots": "all"},
     "permuted": {"arch": "3-fc", "permute_pixels": 2, "until_train_accuracy": 1.0, "loss": "mse"},
 }  # fmt: skip
@@ -57,11 +59,12 @@ def split_runs(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> tupl
     runs |= {
         "lost": {"config": {"lr": 1e20, "optim": "sgd", "epochs": 6, "shard": "always"}},
         "bf16": {"config": {"precision": "bf16", "shard": "always", "lr": 0.02, "arch": "3-fc"}},
-        "nowhere": {"config": {"shard": "always", "epochs": 1}, "out": "missing/nowhere"},
+        "folder": {"config": {"shard": "always", "epochs": 1}},
         "too-large": {"config": {"epochs": 1}, "memory": 10_000},
         "large-enough": {"config": {"epochs": 1}, "memory": 10**12},
         "too-large, never": {"config": {"epochs": 1, "shard": "never"}, "memory": 10_000},
     }
+    (folder / "folder.safetensors").mkdir()
     alone_part(base | FP64 | PARTS, folder / "from-alone.safetensors")
     listed = [
         entry
@@ -70,15 +73,26 @@ def split_runs(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> tupl
     ]
     (folder / "runs.json").write_text(json.dumps(listed))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    paths = {"PYTHONPATH": f"{SCRIPT.parent}:{SCRIPT.parents[1]}"}
-    done = subprocess.run(
-        [*command, str(SCRIPT), str(folder / "runs.json")],
-        env=environment(**paths), capture_output=True, text=True, timeout=400, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "Warning" not in done.stderr
+    stderr = output_of([*command, str(SCRIPT), str(folder / "runs.json")])
+    assert "Warning" not in stderr
     ranks = [json.loads((folder / f"runs.json.{rank}").read_text()) for rank in range(2)]
     return folder, {name: [rank[index] for rank in ranks] for index, name in enumerate(runs)}
+
+
+def output_of(command: list[str]) -> str:
+    """What a job of several ranks says on stderr; none of them is left behind."""
+    paths = {"PYTHONPATH": f"{SCRIPT.parent}:{SCRIPT.parents[1]}"}
+    with subprocess.Popen(
+        command, env=environment(**paths), stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as job:
+        try:
+            stderr = job.communicate(timeout=200)[1]
+        except subprocess.TimeoutExpired:
+            for pid in (job.pid, *pids(job).values()):
+                os.kill(pid, signal.SIGKILL)
+            raise
+    assert job.returncode == 0, stderr[-3000:]
+    return stderr
 
 
 def alone_part(fields: dict[str, Any], out: Path) -> None:
@@ -129,11 +143,10 @@ def test_each_rank_holds_its_rows_alone(split_runs: tuple[Path, Found]) -> None:
     for name, size in ranks[0]["in_all"].items():
         parts = [rank["here"][name] for rank in ranks]
         assert sum(parts) == size, name
-        assert parts[0] - parts[1] <= size // 2 + 1
     total = sum(ranks[0]["in_all"].values())
     for rank in ranks:
         assert rank["split"]
-        assert rank["memory"] == sum(rank["here"].values()) < 0.55 * total
+        assert rank["memory"] == sum(rank["here"].values()) < 0.6 * total
 
 
 @pytest.mark.parametrize("name", ["parts", "to-alone", "from-alone"])
@@ -164,7 +177,7 @@ def test_how_split_runs_fail(split_runs: tuple[Path, Found]) -> None:
     folder, found = split_runs
     assert all("NonFiniteError" in rank["error"] for rank in found["lost"])
     assert open_checkpoint(folder / "lost.partial.safetensors").require_kind("model").state
-    leader, other = found["nowhere"]
+    leader, other = found["folder"]
     assert "OutputError" in leader["error"]
     assert "error" not in other
 

@@ -64,6 +64,11 @@ class Bench:
             there = int(torch.cuda.mem_get_info(self.device)[0])
         return int(max(1, there // 2 // max(1, 6 * own)))
 
+    @property
+    def network(self) -> BatchedNetwork:
+        """What scores points; on a CPU one after another, since activations of all at once leave its cache."""
+        return BatchedNetwork(self.model, batched=self.device.type != "cpu")
+
     def with_norms(self, points: Points) -> Points:
         """The points with batch-norm statistics of their own, if they are asked for."""
         if self.config.bn == "keep":
@@ -73,7 +78,7 @@ class Bench:
 
     def score(self, points: Points, blend: Blend | None = None) -> tuple[list[Score], list[Score]]:
         """Training and test scores of every point."""
-        network = BatchedNetwork(self.model)
+        network = self.network
         train, test = (
             list(score_points(network, points, split, self.prepare, self.loss, chunk=self.chunk, blend=blend))
             for split in (self.dataset.train, self.dataset.test)
@@ -83,7 +88,7 @@ class Bench:
     def end_losses(self, points: Points) -> tuple[float, float]:
         """Training losses of the first and of the last point."""
         both = Points.stack([points.state(0), points.state(points.num_points - 1)])
-        network, split = BatchedNetwork(self.model), self.dataset.train
+        network, split = self.network, self.dataset.train
         first, last = score_points(
             network, self.with_norms(both), split, self.prepare, self.loss, chunk=self.chunk
         )
