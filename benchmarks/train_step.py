@@ -14,7 +14,7 @@ precision, and forward and backward without an update. On a CPU ways that comput
 - `batch at hand`: the best of these on one batch again and again, without a loader;
 - `inductor`: the network compiled by torch.compile, plain steps (another rounding, so not compared).
 
-Peak memory is that of a process that makes a few steps: resident above what it had before the network, or on a GPU
+Peak memory is that of a process that makes a few steps: resident above what it had after a run of alpha 1, or on a GPU
 what its tensors took at most. A run of the command keeps its last good weights besides.
 """
 
@@ -154,8 +154,10 @@ def resident(kind: str) -> int:
 
 
 def print_peak(way: str, options: argparse.Namespace, data: Path) -> None:
+    config, shadows = configs(options, data)[way]
+    Way(replace(config, alpha=1), shadows).epoch()  # loads whatever libraries a run loads
     before = resident("VmRSS")
-    run = Way(*configs(options, data)[way])
+    run = Way(config, shadows)
     seconds = interleave({way: run.epoch}, 1, run.loop.setup.device)[way].min_s / run.loop.steps_per_epoch
     on_gpu = run.loop.setup.device.type == "cuda"
     weights = sum(p.nbytes for p in run.loop.setup.model.parameters())

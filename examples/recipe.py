@@ -113,10 +113,9 @@ class Recipe:
         lines += [f"![{path.stem}]({path.name})\n" for path in self.figures if path.suffix == ".png"]
         if self.rows:
             lines += ["| | paper | ours | remark |", "|---|---|---|---|"]
-            lines += [
-                f"| {row.what} | {shown(row.paper, row.unit)} | {shown(row.ours, row.unit)} | {row.remark} |"
-                for row in self.rows
-            ]
+            for row in self.rows:
+                cells = (row.what, shown(row.paper, row.unit), shown(row.ours, row.unit), row.remark)
+                lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
         return "\n".join(lines) + "\n"
 
 
