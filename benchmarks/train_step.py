@@ -14,11 +14,12 @@ precision, and forward and backward without an update. On a CPU ways that comput
 - `batch at hand`: the best of these on one batch again and again, without a loader;
 - `inductor`: the network compiled by torch.compile, plain steps (another rounding, so not compared).
 
-Peak memory is that of a process that makes a few steps: resident above what it had after a run of alpha 1, or on a GPU
-what its tensors took at most. A run of the command keeps its last good weights besides.
+Peak memory is that of a process that makes a few steps: resident above what it had after a run of alpha 1, or on a
+GPU what its tensors took at most. A run of the command keeps its last good weights besides.
 """
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
@@ -156,6 +157,9 @@ def resident(kind: str) -> int:
 def print_peak(way: str, options: argparse.Namespace, data: Path) -> None:
     config, shadows = configs(options, data)[way]
     Way(replace(config, alpha=1), shadows).epoch()  # loads whatever libraries a run loads
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     before = resident("VmRSS")
     run = Way(config, shadows)
     seconds = interleave({way: run.epoch}, 1, run.loop.setup.device)[way].min_s / run.loop.steps_per_epoch

@@ -14,7 +14,7 @@ from typing import Any
 
 from surroundings import outputs_of
 
-from lcstool.distributed import Group, join
+from lcstool.distributed import Group, join, shards
 from lcstool.errors import LcsError
 from lcstool.runtime import local_part
 from lcstool.stages.train import placement
@@ -62,6 +62,7 @@ def run(entry: dict[str, Any], group: Group) -> dict[str, Any]:
 
 def main() -> None:
     path = Path(sys.argv[1])
+    shards._BLOCK_BYTES = 500  # so that tensors of tiny networks are sent in several blocks
     with join() as group:
         found = [run(entry, group) for entry in json.loads(path.read_text())]
         path.with_name(f"{path.name}.{group.rank}").write_text(json.dumps(found))

@@ -30,7 +30,7 @@ def printed(scale: str, *more: str) -> list[list[str]]:
 
 
 @needs_make
-@pytest.mark.parametrize(("scale", "trained"), [("demo", 28), ("small", 42), ("paper", 51)])
+@pytest.mark.parametrize(("scale", "trained"), [("demo", 26), ("small", 42), ("paper", 51)])
 def test_every_command_is_one_that_the_command_line_takes(
     scale: str, trained: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,7 +78,7 @@ def fig15(made: Recipe) -> None:
     made.row("chance: |r| of random banks, 95 %", profiles.chance)
     kinds = {"vgg11-bn-true": "VGG-11-BN", "resnet18-true": "ResNet-18"}
     overlaid(made, profiles, kinds | {name: arch(name.removeprefix("arch-")) for name in others})
-    missing = "At this scale only networks with batch norm; others need more epochs than it has."
+    missing = "At this scale only networks that learn within its few epochs."
     if any(file.stem == "archs4" for file in made.files):
         large, missing = Profiles.of(made.input("archs4")), ""
         r = [large.r("arch-alexnet", "arch-vanilla-cnn")]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from recipe import Recipe, load, main, recipe
-from runs import BY_SECTION, T_W, against_time
+from runs import BY_SECTION, T_W, against_time, log_scale
 
 from lcstool.plots.style import COLOURS, PAGE_INCHES, colours
 
@@ -27,7 +27,7 @@ def fig3(made: Recipe) -> None:
                 values = [of(found[when][time]) for time in times]
                 axis.plot(times, values, f"{mark}-", color=colour, label=label)
                 made.numbers |= {f"{name}, {when}": dict(zip(map(str, times), values, strict=True))}
-            axis.set_yscale("log")
+            log_scale(axis)
             axis.set_ylabel(name)
             against_time(axis, times[-1])
         handles, names = axes[0].get_legend_handles_labels()
@@ -65,7 +65,7 @@ def fig12(made: Recipe) -> None:
                     f"t_w = {time}, {label}: best point less better end",
                     100 * path["best_above_ends_frac"],
                     unit="points",
-                    remark=f"at {path['best_alpha']:g}; training loss's barrier {path['train_barrier_nats']:.3f} nats",
+                    remark=f"at {path['best_alpha']:.2g}; training barrier {path['train_barrier_nats']:.3f} nats",
                 )
             axes[1][column].set_xlabel(f"CNN (0) to eFCN, {T_W} = {time} (1)", fontsize=7)
             axes[1][column].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matplotlib import colormaps
+from matplotlib.ticker import LogLocator, NullLocator
 from recipe import Recipe, trained
 
 from lcstool.plots.style import COLOURS, SEQUENTIAL
@@ -89,8 +91,6 @@ def joined(*remarks: str) -> str:
 
 def shades(times: Sequence[str]) -> list[Any]:
     """A colour for each switch time, from purple to light green."""
-    from matplotlib import colormaps
-
     return [colormaps[SEQUENTIAL](0.92 * place / max(1, len(times) - 1)) for place in range(len(times))]
 
 
@@ -102,6 +102,15 @@ def against_time(axis: Any, last: float, label: str = f"switch time {T_W} (epoch
     axis.minorticks_off()
     axis.set_xlim(first * 0.9 if first else -0.15, last * 1.12)
     axis.set_xlabel(label)
+
+
+def log_scale(axis: Any) -> None:
+    """A logarithmic axis with numbers enough to read it by: 1, 2 and 5 of each decade where there are few decades."""
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_locator(NullLocator())
 
 
 def curve_of_seeds(axis: Any, x: Sequence[float], values: Sequence[Sequence[float]], **style: Any) -> None:

@@ -1,7 +1,7 @@
 """Figs. 7 and 9: what the local and the off-local weights of eFCNs are worth, and how large they are layer by layer."""
 
 from recipe import Recipe, main, recipe, trained
-from runs import BY_SECTION, CNN_COLOUR, T_W, Runs, against_time, curve_of_seeds, mean, spread
+from runs import BY_SECTION, CNN_COLOUR, T_W, Runs, against_time, curve_of_seeds, log_scale, mean, spread
 
 from lcstool.plots.style import COLOURS, COLUMN_INCHES, PAGE_INCHES, outside_legend
 
@@ -68,7 +68,7 @@ def fig9(made: Recipe) -> None:
                     f"{layer}, t_w = {moment}: RMS off-local / local", mean(values), None, "", spread(values)
                 )
         axes[0].set_ylabel("RMS of weights, off-local / local")
-        axes[0].set_yscale("log")
+        log_scale(axes[0])
         axes[1].set_ylabel("off-local share of what\nis not convolutional")
         axes[1].set_ylim(0, 1.03)
         for axis in axes:

@@ -26,8 +26,8 @@ def fig2(made: Recipe) -> None:
     curves(made, Runs(made), PAPER)
     made.note = (
         "An eFCN starts where the CNN stands at its switch time t_w, and trains on in the space of all fully-connected "
-        "weights; the FCN starts from random ones. Time is counted from the CNN's start. An eFCN's step up at t_w is in "
-        "part that of its smaller learning rate."
+        "weights; the FCN starts from random ones. Time is counted from the CNN's start. An eFCN's step up at t_w is "
+        "in part that of its smaller learning rate."
     )
 
 

@@ -10,14 +10,15 @@ from lcstool.plots.style import COLUMN_INCHES
 
 def _score(made: Recipe, found: Sequence[Sequence[Net]]) -> None:
     """A dot a group of networks with its deviation over seeds, best first, and a row of the table each."""
-    several = len({group[0].data for group in found}) > 1
+    several, mixed = (len({getattr(group[0], what) for group in found}) > 1 for what in ("data", "how"))
     found = sorted(found, key=lambda group: (group[0].data, -spread(net.accuracy for net in group).mean))
     labels = []
     with made.figure(COLUMN_INCHES, 0.55 + 0.19 * len(found)) as fig:
         axis = fig.subplots()
         for place, group in enumerate(found):
             net, accuracy = group[0], spread(net.accuracy for net in group)
-            name = f"{dataset(net.data)}: {net.name}" if several else net.name
+            name = net.name + (", SGD" if mixed and net.how == "sgd" else "")
+            name = f"{dataset(net.data)}: {name}" if several else name
             axis.errorbar(
                 accuracy.mean, place, xerr=accuracy.deviation or None, fmt="o", markersize=4, color=net.colour,
                 capsize=2, elinewidth=0.8,
@@ -28,7 +29,7 @@ def _score(made: Recipe, found: Sequence[Sequence[Net]]) -> None:
             labels.append(name)
             paper, about = _paper(made, net)
             few = "5,000 images, few epochs" if net.arch == "resnet18" and made.scale != "paper" else ""
-            sparse = f"{net.density:.2g} % of layer 1 kept" if net.how == "lasso" else ""
+            sparse = f"{net.density:.3g} % of layer 1 kept" if net.how == "lasso" else ""
             remark = joined(setting(made, net.alpha), accuracy.remark(), few, sparse, about)
             made.row(name, accuracy.mean, paper, "%", remark)
             made.numbers[name] = {"accuracy_percent": accuracy.values, "alpha": net.alpha}
@@ -83,7 +84,7 @@ def table2(made: Recipe) -> None:
     )
     made.numbers["gain_points"] = gain
     made.note = (
-        f"β-LASSO changes the accuracy of S-FC by {gain:+.1f} points while it keeps {sparse[0].density:.2g} % of the "
+        f"β-LASSO changes the accuracy of S-FC by {gain:+.1f} points while it keeps {sparse[0].density:.3g} % of the "
         "first layer; β = 0 is plain L1, without a threshold. The NeurIPS abstract gives 84.50, 57.76 and 93.84 % on "
         f"CIFAR-10, CIFAR-100 and SVHN for the paper's 85.19, 59.56 and 94.07 %. {scale_note(made)}"
     )

@@ -29,7 +29,7 @@ def fig6(made: Recipe) -> None:
                     markersize=6 if style["marker"] == "*" else 4.5,
                     **style,
                 )
-        for panel, label, order in zip(panels, ("every parameter", "shortest code"), orders, strict=True):
+        for panel, label, order in zip(panels, ("every parameter", "entropy code"), orders, strict=True):
             panel.set(xscale="log", xlabel=f"{label} (Mbit)")
             panel.margins(x=0.15)
             panel.set_title(f"rank correlation {order:.2f}", fontsize=7)
@@ -38,11 +38,12 @@ def fig6(made: Recipe) -> None:
         fig.legend(handles, labels, loc="outside upper center", ncols=2)
     for net, document, error, first, best in zip(found, documents, errors, plain, short, strict=True):
         _row(made, net, document, error, first, best)
-    made.numbers["spearman"] = {"every parameter": orders[0], "shortest code": orders[1]}
+    made.numbers["spearman"] = {"every parameter": orders[0], "entropy code": orders[1]}
     vacuous = all(document["is_vacuous"] for document in documents)
     made.note = (
-        "Lengths are those of the networks with values rounded to 4 bits: left, all parameters as in Theorem 1; right, "
-        "the shortest of real codes, as in Theorem 2 and better. "
+        f"Lengths are those of the networks with values rounded to {documents[0]['value_bits']} bits: left, all "
+        "parameters, as in Theorem 1; right, an entropy code of the non-zero ones, shorter than Theorem 2's. The "
+        "paper's argument is that short descriptions go with small errors. "
         + ("All bounds are vacuous; what can be compared is the order of the networks. " if vacuous else "")
         + f"{BY_SECTION} {scale_note(made)}"
     )
@@ -57,7 +58,7 @@ def _row(
         "certificate_frac": document["certificate_frac"], "theorem1_frac": document["theorem1_frac"],
     }  # fmt: skip
     remark = joined(f"test error {error:.1f} %", f"{plain:.3g} Mbit uncoded", setting(made, net.alpha))
-    made.row(f"{net.name}: shortest code", short, None, "Mbit", remark)
+    made.row(f"{net.name}: entropy code", short, None, "Mbit", remark)
 
 
 if __name__ == "__main__":

@@ -131,7 +131,8 @@ def _terms(
             made.numbers[arch] = {"layers": counted["layers"], "all": counted["num_parameters"]}
             places = [place + 0.27 * (index - 1) for place in range(1, len(layers) + 1)]
             axis.bar(places, layers, 0.25, color=shades[index], label=NAMES[arch])
-        axis.set(yscale="log", xlabel="layer", ylabel="parameters")
+        low = min(min(made.numbers[arch]["layers"].values()) for arch in archs)
+        axis.set(yscale="log", xlabel="layer", ylabel="parameters", ylim=(low / 4, None))
         axis.set_xticks(range(1, len(layers) + 1))
         fig.legend(loc="outside upper center", ncols=3)
 

@@ -60,7 +60,13 @@ def _radii(made: Recipe, fig: object, found: list[list[Net]]) -> None:
         ratio = spread(ratios)
         axis.barh(place, ratio.mean, 0.62, xerr=ratio.deviation or None, color=net.colour,
                   alpha=0.55 if net.how == "permuted" else 1)  # fmt: skip
-        axis.text(ratio.mean + 0.02, place, f"{ratio.mean:.2f}", va="center", fontsize=7)
+        axis.text(
+            1.02 if 0.85 < ratio.mean < 1 else ratio.mean + 0.02,
+            place,
+            f"{ratio.mean:.2f}",
+            va="center",
+            fontsize=7,
+        )
         value, null = (layers[0]["min10"][key]["rms_radius_pixels"] for key in ("value", "null"))
         remark = joined(f"{value:.2f} / {null:.2f} pixels", ratio.remark(), setting(made, net.alpha))
         made.row(f"{name}: rms radius / null", ratio.mean, None, "", remark)

@@ -226,4 +226,3 @@ class BetaLasso(torch.optim.Optimizer):
             leaf.grad = None
 
         return on_gradient
-

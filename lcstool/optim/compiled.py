@@ -14,9 +14,9 @@ from lcstool.optim.one_pass_cuda import TritonStep
 from lcstool.optim.step import Rate, counting_step
 
 # Weights times steps from which on compiling costs less than it saves. CPU, measured: 0.2 to 0.4 s to compile and
-# check, 2 to 3 ns saved a weight and step where the eager step counts. GPU, by the byte count at 4 TB/s: about 15 s
-# and 15 ps.
-BREAK_EVEN = {"cpu": 2e8, "cuda": 1e12}
+# check, 2 to 3 ns saved a weight and step where the eager step counts. GPU, by the byte count at 4 TB/s: about 2 s and
+# 14 ps.
+BREAK_EVEN = {"cpu": 2e8, "cuda": 1.5e11}
 
 
 class CompiledStep(Protocol):

@@ -1,61 +1,111 @@
-"""The program for torch.compile does the reference's arithmetic, and one compilation serves all sizes and values."""
+"""The Triton kernel does the reference's arithmetic: in Triton's interpreter, and by the machine code made of it."""
 
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from as_written import AsWritten, sizes_that_differ
+from surroundings import environment
 from torch import Tensor
 
+from lcstool.optim import one_pass_cuda
 from lcstool.optim.compiled import agrees, awkward_numbers, compiled_step, same_bits
-from lcstool.optim.one_pass_cuda import TritonStep, one_pass, shadowed_pass
+from lcstool.optim.one_pass_cuda import TritonStep
 from lcstool.optim.step import counting_step
 
-SIZES = (2, 3, 17, 4096, 10007, 65537)
+CPU = torch.device("cpu")
+triton = pytest.importorskip("triton")
 
 
-class Uncompiled(TritonStep):
-    """The program as it is written, operation by operation."""
-
-    def __init__(self) -> None:
-        self._device_type = "cpu"
-        self._program, self._shadowed = one_pass, shadowed_pass
-
-
-def steps_differ(step: TritonStep, device: str) -> list[int]:
-    """Sizes at which the two ways differ, each with values of its own."""
-    wrong = []
-    for index, size in enumerate(SIZES):
-        generator = torch.Generator().manual_seed(size)
-        theta, gradient = (torch.randn(size, generator=generator).to(device) for _ in range(2))
-        expected, values = theta.clone(), (0.1 / (index + 1), 1e-2 * (index + 1), 5.0 + index)
-        counts: Tensor = counting_step(expected, gradient, *values)
-        if step(theta, gradient, *values).tolist() != counts.tolist() or not theta.equal(expected):
-            wrong.append(size)
-    return wrong
+@pytest.fixture(scope="module")
+def interpreted() -> dict[str, Any]:
+    """What a process found in which Triton interprets: it decides that once, when it is imported."""
+    script = Path(__file__).parents[1] / "interpreted_kernel.py"
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=environment(TRITON_INTERPRET="1", PYTHONPATH=f"{script.parent}:{script.parents[1]}"),
+        capture_output=True, text=True, check=False, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
-def test_as_written_it_is_the_reference() -> None:
-    step = Uncompiled()
-    assert agrees(step, torch.device("cpu"), torch.float32)
-    assert agrees(step, torch.device("cpu"), torch.float32, shadowed=True)
-    assert steps_differ(step, "cpu") == []
+@pytest.mark.parametrize("shadowed", ["plain", "shadowed"])
+def test_interpreted_it_is_the_reference(interpreted: dict[str, Any], shadowed: str) -> None:
+    found = interpreted[shadowed]
+    assert found["agrees"]
+    assert found["differing_sizes"] == []
+    assert found["differing_sizes_of_few_programs"] == []
+    assert found["sees_a_wrong_rate"]
 
 
-def late_copy(theta: Tensor, gradient: Tensor, *rest: Tensor) -> Tensor:
-    rest[-1].copy_(theta)
-    return one_pass(theta, gradient, *rest[:-1])
+def test_weights_count_as_changed(interpreted: dict[str, Any]) -> None:
+    assert "modified by an inplace operation" in interpreted["second_use"]
 
 
-def narrow_gradient(theta: Tensor, gradient: Tensor, *rest: Tensor) -> Tensor:
-    return shadowed_pass(theta, (gradient.float() * 1.01).to(gradient.dtype), *rest)
+@pytest.mark.parametrize("shadowed", [False, True])
+def test_the_machine_code_rounds_each_operation_and_moves_four_weights_at_once(
+    shadowed: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Compiled for an H200, which needs none: no fused multiply-add, no flushed subnormals, rounding to nearest."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from lcstool.optim.one_pass_triton import one_pass
+
+    narrow = "*bf16" if shadowed else "*fp32"
+    pointers = {"theta_ptr": "*fp32", "gradient_ptr": narrow, "shadow_ptr": narrow, "lr_ptr": "*fp32",
+                "counts_ptr": "*i64"}  # fmt: skip
+    numbers = {
+        "lambda_": "fp32",
+        "threshold": "fp32",
+        "size": "i32",
+        "HAS_SHADOW": "constexpr",
+        "BLOCK": "constexpr",
+    }
+    source = ASTSource(
+        fn=one_pass,
+        signature=pointers | numbers,
+        constexprs={"HAS_SHADOW": shadowed, "BLOCK": one_pass_cuda._BLOCK},
+        attrs={(index,): [["tt.divisibility", 16]] for index in (0, 1, 2, 3, 4, 7)},
+    )
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"enable_fp_fusion": False})
+    code = made.asm["ptx"]
+    assert "fma" not in code
+    assert "ftz" not in code
+    assert {"add.rn.f32", "sub.rn.f32", "mul.rn.f32"} <= set(re.findall(r"(?:add|sub|mul)[\w.]*f32", code))
+    assert "ld.global.v4.b32" in code
+    assert "st.global.v4.b32" in code
+    assert ("cvt.rn.bf16x2.f32" in code) == shadowed
 
 
-@pytest.mark.parametrize("spoilt", [late_copy, narrow_gradient])
-def test_the_check_finds_a_shadow_that_is_not_the_weight(spoilt: Any) -> None:
-    step = Uncompiled()
-    step._shadowed = spoilt
-    assert agrees(step, torch.device("cpu"), torch.float32)
-    assert not agrees(step, torch.device("cpu"), torch.float32, shadowed=True)
+def test_operation_by_operation_it_is_the_reference() -> None:
+    """What stands for the kernel where other things are tested."""
+    step = AsWritten("cpu")
+    assert agrees(step, CPU, torch.float32)
+    assert agrees(step, CPU, torch.float32, shadowed=True)
+
+
+@pytest.mark.parametrize("spoilt", ["late copy", "other gradient"])
+def test_the_check_finds_a_shadow_that_is_not_the_weight(spoilt: str) -> None:
+    class Spoilt(AsWritten):
+        def __call__(self, theta: Tensor, gradient: Tensor, *rest: Any) -> Tensor:
+            if len(rest) == 3:
+                return super().__call__(theta, gradient, *rest)
+            if spoilt == "late copy":
+                rest[3].copy_(theta)
+                return super().__call__(theta, gradient, *rest[:3])
+            return super().__call__(theta, (gradient.float() * 1.01).to(gradient.dtype), *rest)
+
+    assert agrees(Spoilt("cpu"), CPU, torch.float32)
+    assert not agrees(Spoilt("cpu"), CPU, torch.float32, shadowed=True)
 
 
 def test_a_rate_on_the_device_is_the_number() -> None:
@@ -69,27 +119,13 @@ def test_a_rate_on_the_device_is_the_number() -> None:
             assert same_bits(expected, found)
 
 
-def test_one_graph_serves_all_sizes_and_values() -> None:
-    graphs = []
-
-    def backend(graph: Any, inputs: Any) -> Any:
-        graphs.append(graph)
-        return graph.forward
-
-    step = Uncompiled()
-    torch._dynamo.reset()
-    step._program = torch.compile(one_pass, dynamic=True, fullgraph=True, backend=backend)
-    assert steps_differ(step, "cpu") == []
-    assert len(graphs) == 1
-
-
-def test_sizes_that_would_be_compiled_for_themselves_are_not_taken() -> None:
-    step = Uncompiled()
-    assert not step.takes(torch.ones(0), torch.ones(0))
-    assert not step.takes(torch.ones(1), torch.ones(1))
+def test_what_it_takes() -> None:
+    step = AsWritten("cpu")
     assert step.takes(torch.ones(2), torch.ones(2))
+    assert not step.takes(torch.ones(0), torch.ones(0))
     assert not step.takes(torch.ones(2).double(), torch.ones(2).double())
     assert not step.takes(torch.ones(4)[::2], torch.ones(2))
+    assert not step.takes(torch.ones(2).to("meta"), torch.ones(2).to("meta"))
     narrow = torch.ones(2).bfloat16()
     assert step.takes(torch.ones(2), narrow, narrow.clone())
     assert not step.takes(torch.ones(2), narrow)
@@ -97,25 +133,18 @@ def test_sizes_that_would_be_compiled_for_themselves_are_not_taken() -> None:
     assert not step.takes(torch.ones(2), narrow, torch.ones(3).bfloat16())
 
 
-@pytest.mark.long
-@pytest.mark.filterwarnings("ignore")
-def test_compiled_for_the_cpu_it_is_the_reference() -> None:
-    torch._dynamo.reset()
-    torch._dynamo.utils.counters.clear()
-    step = TritonStep("cpu")
-    assert agrees(step, torch.device("cpu"), torch.float32)
-    assert steps_differ(step, "cpu") == []
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
-    assert agrees(step, torch.device("cpu"), torch.float32, shadowed=True)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_it_is_the_reference() -> None:
-    step, why = compiled_step("cuda", shadowed=True)
+@pytest.mark.parametrize("shadowed", [False, True])
+def test_on_a_gpu_it_is_the_reference(shadowed: bool) -> None:
+    step, why = compiled_step("cuda", shadowed)
     assert why is None
     assert isinstance(step, TritonStep)
-    torch._dynamo.utils.counters.clear()
-    assert steps_differ(step, "cuda") == []
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 0
+    assert sizes_that_differ(step, "cuda", shadowed) == []
+    theta = torch.randn(3 * 2**30, device="cuda")  # more than 32 bits count
+    gradient = torch.randn(len(theta), device="cuda", dtype=torch.bfloat16 if shadowed else torch.float32)
+    shadow = (torch.empty_like(gradient),) if shadowed else ()
+    expected = theta[-1000:].clone()
+    counting_step(expected, gradient[-1000:].float(), 0.1, 0.1, 3.0)
+    step(theta, gradient, 0.1, 0.1, 3.0, *shadow)
+    assert theta[-1000:].equal(expected)

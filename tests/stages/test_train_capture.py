@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from as_written import AsWritten
 from tape import record_on_tape
 from test_train_resume import metrics_of
 
@@ -14,7 +15,6 @@ from lcstool.distributed import ALONE, Group
 from lcstool.errors import InterruptedRunError, UsageError
 from lcstool.optim import beta_lasso
 from lcstool.optim.compiled import BREAK_EVEN
-from lcstool.optim.one_pass_cuda import TritonStep, one_pass, shadowed_pass
 from lcstool.stages.train import step
 from lcstool.stages.train.capture import obstacle
 from lcstool.stages.train.config import TrainConfig
@@ -50,15 +50,8 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Loop, "_recorder", lambda _: record)
     # The C step works behind torch's back; a GPU's does not.
-    monkeypatch.setattr(beta_lasso, "compiled_step", lambda _, shadowed=False: (Uncompiled(), None))
+    monkeypatch.setattr(beta_lasso, "compiled_step", lambda _, shadowed=False: (AsWritten("cpu"), None))
     return found
-
-
-class Uncompiled(TritonStep):
-    """The GPU's one pass, operation by operation."""
-
-    def __init__(self) -> None:
-        self._device_type, self._program, self._shadowed = "cpu", one_pass, shadowed_pass
 
 
 def same_files(folder: Path, a: str, b: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from as_written import AsWritten
 from tape import record_on_tape
 from test_train_resume import metrics_of
 from torch import Tensor
@@ -13,7 +14,6 @@ from torch import Tensor
 from lcstool.distributed import ALONE, Group
 from lcstool.errors import InterruptedRunError
 from lcstool.optim import beta_lasso
-from lcstool.optim.one_pass_cuda import TritonStep, one_pass, shadowed_pass
 from lcstool.optim.shadows import Shadows
 from lcstool.stages.train import step
 from lcstool.stages.train.config import TrainConfig
@@ -80,13 +80,6 @@ def test_the_run_is_autocasts(
     assert_same_run(tmp_path, "plain", "shadowed")
 
 
-class Uncompiled(TritonStep):
-    """The GPU's one pass, operation by operation."""
-
-    def __init__(self) -> None:
-        self._device_type, self._program, self._shadowed = "cpu", one_pass, shadowed_pass
-
-
 @pytest.mark.parametrize("in_backward", [False, True])
 @pytest.mark.parametrize("works", [True, False])
 def test_as_on_a_gpu(
@@ -103,13 +96,13 @@ def test_as_on_a_gpu(
     run_plain(run_train, config)
     passes: list[Tensor | None] = []
 
-    class Watched(Uncompiled):
+    class Watched(AsWritten):
         def __call__(self, theta: Tensor, gradient: Tensor, *rest: Any) -> Tensor:
             passes.append(rest[3] if len(rest) > 3 else None)
             return super().__call__(theta, gradient, *rest)
 
     def compiled_step(_: str, shadowed: bool = False) -> Any:
-        return (Watched(), None) if works or not shadowed else (None, "it differs")
+        return (Watched("cpu"), None) if works or not shadowed else (None, "it differs")
 
     monkeypatch.setattr(beta_lasso, "compiled_step", compiled_step)
     monkeypatch.setattr(beta_lasso, "pays", lambda *_: True)

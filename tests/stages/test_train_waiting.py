@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 import torch
+from as_written import AsWritten
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lcstool.data.augment import AUGMENTATIONS
 from lcstool.models.build import NORM_LAYERS
 from lcstool.optim import BetaLasso, beta_lasso
-from lcstool.optim.one_pass_cuda import TritonStep, one_pass, shadowed_pass
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.loop import Loop
 from lcstool.stages.train.setup import Setup, build_optimizer, prepare
@@ -50,13 +50,6 @@ class WaitingCopies(TorchDispatchMode):
             assert args[1].ndim == 0 or (len(args) > 2 and args[2]), "a copy that waits"
         assert not (name == "lift_fresh" and args[0].device == META), "a tensor made of host numbers"
         return func(*args, **kwargs)
-
-
-class Uncompiled(TritonStep):
-    """The GPU's one pass, operation by operation."""
-
-    def __init__(self) -> None:
-        self._device_type, self._program, self._shadowed = "meta", one_pass, shadowed_pass
 
 
 def on_meta(setup: Setup) -> Setup:
@@ -106,7 +99,7 @@ def test_no_augmentation_waits(
 
 
 def test_nor_does_the_pass_for_gpus(meta_loop: Callable[..., Loop], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beta_lasso, "compiled_step", lambda _: (Uncompiled(), None))
+    monkeypatch.setattr(beta_lasso, "compiled_step", lambda _: (AsWritten("meta"), None))
     monkeypatch.setattr(beta_lasso, "pays", lambda *_: True)
     loop = meta_loop()
     assert run_epochs(loop, monkeypatch) == 8

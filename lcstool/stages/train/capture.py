@@ -127,6 +127,6 @@ class Captured:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             self.warning = f"the step could not be captured in a CUDA graph: {reason}"
             self.step.setup.optimizer.zero_grad(set_to_none=True)
-        if not self._is_whole:
-            parameters = self.step.setup.model.parameters()
-            self._gradients = [(parameter, parameter.grad) for parameter in parameters]
+        else:
+            if not self._is_whole:  # the memory that replays write
+                self._gradients = [(p, p.grad) for p in self.step.setup.model.parameters()]
