@@ -53,11 +53,12 @@ def fig11(made: Recipe) -> None:
 
 
 def joined_note(first: str, made: Recipe) -> str:
-    data = "" if made.dataset == "cifar100" else " The paper trains on CIFAR-100; these are other images."
-    momentum = (
-        "" if made.scale == "paper" else " Momentum 0.9, which the paper does without, shortens the start."
-    )
-    return f"{first} {BY_SECTION}{data}{momentum}"
+    differs = [
+        "" if made.dataset == "cifar100" else "on other images than CIFAR-100's",
+        "" if made.scale == "paper" else "with momentum 0.9, without which AlexNet starts slowly",
+    ]
+    rest = " and ".join(filter(None, differs))
+    return f"{first} {BY_SECTION}" + (f" Unlike the paper's, this is trained {rest}." if rest else "")
 
 
 def curves(made: Recipe, runs: Runs, paper: dict[str, str]) -> None:
@@ -124,16 +125,16 @@ def deviation(made: Recipe, runs: Runs, paper: dict[str, str]) -> None:
     deltas = [runs.of_seeds("efcn", time, "subspace", "off_local_frac") for time in times]
     accuracies = [runs.accuracies("efcn", time) for time in times]
     cnn, fcn = runs.accuracies("cnn"), runs.accuracies("fcn")
-    fcn_delta = runs.of_seeds("fcn", None, "subspace", "off_local_frac")
+    fcn_delta = [100 * value for value in runs.of_seeds("fcn", None, "subspace", "off_local_frac")]
     relaxing = {time: [r["off_local_frac"] for r in epochs(runs.file("efcn", time))] for time in times}
     made.numbers = {
         "t_w": moments,
-        "delta": deltas,
-        "accuracy": accuracies,
-        "cnn": cnn,
-        "fcn": fcn,
-        "relaxing": relaxing,
-        "fcn_delta": fcn_delta,
+        "delta_frac": deltas,
+        "accuracy_percent": accuracies,
+        "cnn_accuracy_percent": cnn,
+        "fcn_accuracy_percent": fcn,
+        "relaxing_delta_frac": relaxing,
+        "fcn_delta_percent": fcn_delta,
     }
 
     with made.figure(PAGE_INCHES, 2.5) as fig:
@@ -157,8 +158,8 @@ def deviation(made: Recipe, runs: Runs, paper: dict[str, str]) -> None:
         fig.legend(handles, labels, loc="outside upper right", ncols=3)
 
     other = runs.differs() if paper else ""
-    made.row("FCN: delta", 100 * mean(fcn_delta), "~97 %" if paper else None, "%",
-             joined("paper: at random weights, inputs padded", other, spread(fcn_delta)))  # fmt: skip
+    made.row("FCN: delta", mean(fcn_delta), "~97 %" if paper else None, "%",
+             joined("paper: at random weights, inputs padded" if paper else "", other, spread(fcn_delta)))  # fmt: skip
     for time, ds, found in zip(times, deltas, accuracies, strict=True):
         made.row(f"eFCN, t_w = {int(time)}: delta", 100 * mean(ds), None, "%", parts(runs, time))
         value = paper.get("efcn at 0") if not int(time) else None
