@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lcstool.models.geometry import ConvGeometry, Pair
+from lcstool.models.patches import Patches
 
 # Shape suffixes: B batch, C input channels, H W input, O output channels, P Q output height and width,
 # I J kernel height and width, K = C / groups * I * J inputs of a unit,
@@ -94,7 +95,8 @@ class LocallyConnected2d(nn.Module):
         if tuple(x_BCHW.shape[1:]) != geometry.in_shape:
             raise ValueError(f"expected images of shape {geometry.in_shape}, got {tuple(x_BCHW.shape[1:])}")
         out_channels, height, width = geometry.out_shape
-        patches_NKB = self._patches(x_BCHW)
+        x_CHWB = pad_images(x_BCHW, geometry.padding, self.padding_mode).permute(1, 2, 3, 0).contiguous()
+        patches_NKB: Tensor = Patches.apply(x_CHWB, geometry)
         weight_NOK = self.weight.reshape(len(patches_NKB), -1, geometry.patch_size)
         # Flat in between, so that the gradient is laid out anew at once: bmm would do it a position at a time.
         y_NOB = torch.bmm(weight_NOK, patches_NKB).flatten()
@@ -104,20 +106,6 @@ class LocallyConnected2d(nn.Module):
             .reshape(-1, out_channels, height, width)
         )
         return y_BOPQ if self.bias is None else y_BOPQ + self.bias
-
-    def _patches(self, x_BCHW: Tensor) -> Tensor:
-        """Every position's patches as one batch of matrices: (N, K, B), by one strided copy of runs of B."""
-        geometry = self.geometry
-        (kernel_h, kernel_w), (stride_h, stride_w) = geometry.kernel_size, geometry.stride
-        dilation_h, dilation_w = geometry.dilation
-        x_CHWB = pad_images(x_BCHW, geometry.padding, self.padding_mode).permute(1, 2, 3, 0).contiguous()
-        span_h, span_w = dilation_h * (kernel_h - 1) + 1, dilation_w * (kernel_w - 1) + 1
-        # unfold, not as_strided: the same view, with a backward pass that is 10 times faster.
-        patches_CPQBIJ = x_CHWB.unfold(1, span_h, stride_h).unfold(2, span_w, stride_w)
-        patches_GCPQBIJ = patches_CPQBIJ[..., ::dilation_h, ::dilation_w].unflatten(0, (geometry.groups, -1))
-        patches_PQGCIJB = patches_GCPQBIJ.permute(2, 3, 0, 1, 5, 6, 4)
-        patches_NKB: Tensor = patches_PQGCIJB.reshape(-1, geometry.patch_size, x_BCHW.shape[0])
-        return patches_NKB
 
     def extra_repr(self) -> str:
         g = self.geometry

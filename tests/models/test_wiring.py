@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec, build_model
 from lcstool.models.build import WEIGHT_LAYERS, empty_model
-from lcstool.models.local import FullyConnected2d, LocallyConnected2d
+from lcstool.models.local import FullyConnected2d, LocallyConnected2d, pad_images
+from lcstool.models.patches import Patches
 from lcstool.models.wiring import Wiring, find_wiring
 
 SMALL = {
@@ -87,7 +88,8 @@ def positive_model(spec: ModelSpec, used: dict[str, Tensor], model: nn.Module) -
 def mask_inputs(module: nn.Module, used: Tensor) -> None:
     weight: Any = module.weight
     if isinstance(module, LocallyConnected2d):
-        patches_LK = module._patches(used[None].double())[..., 0]
+        image = pad_images(used[None].double(), module.geometry.padding, module.padding_mode)
+        patches_LK = Patches.apply(image.permute(1, 2, 3, 0), module.geometry)[..., 0]
         weight.data *= patches_LK.view(*weight.shape[:2], 1, *weight.shape[3:])
     elif isinstance(module, FullyConnected2d) and module.pads_inputs:
         rows, columns = module.geometry.padding
