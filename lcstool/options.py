@@ -6,6 +6,7 @@ from typing import Any
 
 from lcstool.errors import UsageError
 
+STORAGES = ("dense", "csr", "auto")
 LOSSES = ("cross-entropy", "mse", "bce")
 
 

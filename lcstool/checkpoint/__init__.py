@@ -4,7 +4,7 @@ from lcstool.checkpoint.finite import all_finite
 from lcstool.checkpoint.header import FORMAT_VERSION, Header, canonical_json
 from lcstool.checkpoint.layout import TensorInfo
 from lcstool.checkpoint.reader import Checkpoint, open_checkpoint, tensor_bytes
-from lcstool.checkpoint.sparse import CsrTensor, StreamedTensor
+from lcstool.checkpoint.sparse import CsrTensor, StreamedTensor, csr_bytes, store
 from lcstool.checkpoint.writer import check_writable, copy_to_stdout, replaced_file, write_checkpoint
 
 __all__ = [
@@ -18,8 +18,10 @@ __all__ = [
     "canonical_json",
     "check_writable",
     "copy_to_stdout",
+    "csr_bytes",
     "open_checkpoint",
     "replaced_file",
+    "store",
     "tensor_bytes",
     "write_checkpoint",
 ]

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lcstool.errors import BadInputError
 
 PARTS = ("crow", "col", "values")
+_BLOCK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,23 @@ class StreamedTensor:
     shape: tuple[int, ...]
     blocks: Callable[[], Iterable[Tensor]]
 
+    @staticmethod
+    def of(tensor: Tensor) -> "StreamedTensor":
+        """A tensor with leading rows, on any device, of which no further whole copy is made."""
+        rows = max(1, _BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes))
+        blocks = tensor.detach().split(rows)
+        return StreamedTensor(tensor.dtype, tuple(tensor.shape), lambda: (block.cpu() for block in blocks))
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the whole."""
+        return torch.Size(self.shape).numel() * self.dtype.itemsize
+
     def whole(self) -> Tensor:
         """All of it in memory."""
-        made, done = torch.empty(self.shape, dtype=self.dtype), 0
+        # numpy asks for huge pages, torch does not: a quarter of the time where memory is new.
+        memory = torch.from_numpy(np.empty(self.num_bytes, dtype=np.uint8))
+        made, done = memory.view(self.dtype).view(self.shape), 0
         flat = made.view(-1)
         for block in self.blocks():
             flat[done : done + block.numel()] = block.reshape(-1)
@@ -62,23 +78,59 @@ class CsrTensor:
     @staticmethod
     def from_dense(weight: Tensor) -> "CsrTensor":
         """Compress a tensor of at least two axes; its zeros are left out."""
-        flat = weight.detach().cpu().flatten(1)
-        row, column = (flat != 0).nonzero(as_tuple=True)
-        counts = torch.bincount(row, minlength=len(flat))
-        crow = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
-        values = flat[row, column]
-        return CsrTensor(flat.dtype, tuple(weight.shape), crow, lambda: [column], lambda: [values])
+        return CsrTensor.from_rows(StreamedTensor.of(weight))
+
+    @staticmethod
+    def from_rows(weight: StreamedTensor) -> "CsrTensor":
+        """Compress a tensor of at least two axes, never whole in memory; its rows are made three times."""
+        width = torch.Size(weight.shape[1:]).numel()
+
+        def rows() -> Iterator[Tensor]:
+            for block in weight.blocks():
+                yield block.reshape(len(block) if not width else -1, width)
+
+        counts = [torch.count_nonzero(block_RD, dim=1) for block_RD in rows()]
+        return CsrTensor(
+            weight.dtype,
+            weight.shape,
+            torch.cat([torch.zeros(1, dtype=torch.int64), *counts]).cumsum(0),
+            lambda: (block_RD.nonzero()[:, 1] for block_RD in rows()),
+            lambda: (block_RD[block_RD != 0] for block_RD in rows()),
+        )
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the file's three tensors."""
+        return csr_bytes(self.shape, int(self.crow[-1]), self.dtype)
 
     def stored(self) -> dict[str, Tensor | StreamedTensor]:
         """The three tensors that go into the file, by the end of their names."""
         count = int(self.crow[-1])
-        index = torch.int32 if torch.Size(self.shape[1:]).numel() < 2**31 else torch.int64
+        index = _index(self.shape)
         columns = self.columns
         return {
             "crow": self.crow,
             "col": StreamedTensor(index, (count,), lambda: (block.to(index) for block in columns())),
             "values": StreamedTensor(self.dtype, (count,), self.values),
         }
+
+
+def csr_bytes(shape: tuple[int, ...], num_values: int, dtype: torch.dtype) -> int:
+    """Bytes of a weight with so many values stored, compressed."""
+    return 8 * (shape[0] + 1) + num_values * (_index(shape).itemsize + dtype.itemsize)
+
+
+def store(weight: Tensor | StreamedTensor, storage: str) -> Tensor | StreamedTensor | CsrTensor:
+    """A weight as it goes into a file: `dense`, or of at least two axes `csr`, or `auto`, what takes fewer bytes."""
+    if storage == "dense":
+        return weight
+    rows = weight if isinstance(weight, StreamedTensor) else StreamedTensor.of(weight)
+    compressed = CsrTensor.from_rows(rows)
+    return compressed if storage == "csr" or compressed.num_bytes < rows.num_bytes else weight
+
+
+def _index(shape: tuple[int, ...]) -> torch.dtype:
+    return torch.int32 if torch.Size(shape[1:]).numel() < 2**31 else torch.int64
 
 
 def storage_entries(

@@ -63,7 +63,7 @@ def embed(
     if out is None:
         sys.stdout.write(f"{target}\n")
     console = stdout() if out is not None and out != "-" else stderr()
-    console.print(_table("Embedded", result.layers, config.storage))
+    console.print(_table("Embedded", result.layers))
     for kind, difference in result.max_difference.items():
         console.print(
             f"on {kind} images logits differ by at most {difference:.3g} (largest {result.largest_logit:.3g})"
@@ -79,20 +79,21 @@ def _stem(config: EmbedConfig) -> str:
     return f"{base}.{name}"
 
 
-def _table(title: str, layers: "Sequence[LayerPlan]", storage: str) -> Any:
+def _table(title: str, layers: "Sequence[LayerPlan]") -> Any:
     table = new_table(
-        f"{title}, storage {storage}",
+        title,
         "layer",
         "to",
         "rows x columns",
         "non-zeros",
         "dense bytes",
         "csr bytes",
+        "stored",
     )
     for layer in layers:
         table.add_row(
             layer.name, layer.connectivity, f"{layer.rows:,} x {layer.columns:,}", f"{layer.nonzeros:,}",
-            f"{layer.dense_bytes:,}", f"{layer.csr_bytes:,}",
+            f"{layer.dense_bytes:,}", f"{layer.csr_bytes:,}", layer.storage,
         )  # fmt: skip
     return table
 
@@ -109,6 +110,6 @@ def _show_plan(config: EmbedConfig, as_json: bool) -> None:
              "memory_bytes": sizes.memory_bytes}
         )  # fmt: skip
         return
-    stdout().print(_table("Nothing was written", sizes.layers, config.storage))
+    stdout().print(_table("Nothing was written", sizes.layers))
     stdout().print(f"file              {sizes.file_bytes:>16,} bytes")
     stdout().print(f"estimated memory  {sizes.memory_bytes:>16,} bytes")

@@ -36,7 +36,7 @@ def embedded_tensors(
         model: The network with its weights, on the CPU.
         found: Its trace.
         embedding: Which layers, how.
-        storage: `dense` or `csr`, for the fully-connected layers' matrices.
+        storage: `dense`, `csr` or `auto` (the smaller), for the fully-connected layers' matrices.
         merged: The whole embedding, where some layers are embedded already; it decides which norms go along.
 
     Raises:
@@ -72,8 +72,11 @@ def embedded_tensors(
             tensors[f"{name}.weight"] = _local_weight(filters_OLK, geometry)
         else:
             support = convolution_support(geometry, embedding.pad_inputs, found.padding_modes[name])
-            make = csr_matrix if storage == "csr" else dense_matrix
-            tensors[f"{name}.weight"] = make(support, filters_OLK)
+            dense, csr = dense_matrix(support, filters_OLK), csr_matrix(support, filters_OLK)
+            is_smaller = csr.num_bytes < dense.num_bytes
+            tensors[f"{name}.weight"] = (
+                csr if storage == "csr" or (storage == "auto" and is_smaller) else dense
+            )
         if isinstance(bias, Tensor):
             tensors[f"{name}.bias"] = (
                 bias.flatten() if connectivity == "fc" else bias.view(geometry.out_shape)

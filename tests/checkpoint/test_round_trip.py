@@ -17,6 +17,7 @@ from lcstool.checkpoint import (
     StreamedTensor,
     canonical_json,
     open_checkpoint,
+    store,
     write_checkpoint,
 )
 from lcstool.checkpoint.layout import DTYPES
@@ -180,3 +181,18 @@ def test_csr_of_every_shape(shape: tuple[int, ...], tmp_path: Path) -> None:
     weight.flatten()[::3] = 2.5
     write_checkpoint(tmp_path / "a", MODEL, {"w": CsrTensor.from_dense(weight)})
     assert open_checkpoint(tmp_path / "a")["w"].equal(weight)
+
+
+@pytest.mark.parametrize(("num_nonzeros", "compressed"), [(0, True), (44, True), (45, False), (100, False)])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_auto_stores_what_takes_fewer_bytes(
+    num_nonzeros: int, compressed: bool, streamed: bool, tmp_path: Path
+) -> None:
+    """Of 4 x 25 float32: 400 bytes against 5 row starts of 8 bytes and 8 bytes a value."""
+    weight = torch.zeros(4, 5, 5)
+    weight.view(-1)[torch.randperm(100)[:num_nonzeros]] = -1.5
+    rows = StreamedTensor(weight.dtype, (4, 5, 5), lambda: iter(weight.split(3))) if streamed else weight
+    write_checkpoint(tmp_path / "a", MODEL, {"w": store(rows, "auto")})
+    file = open_checkpoint(tmp_path / "a")
+    assert file.is_compressed("w") == compressed
+    assert file["w"].equal(weight)

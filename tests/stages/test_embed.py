@@ -82,7 +82,7 @@ def test_a_difference_is_exit_four_and_no_file(tmp_path: Path, monkeypatch: pyte
 def test_plan_says_what_is_written(tmp_path: Path) -> None:
     source = tmp_path / "cnn.safetensors"
     write_model(source, "vanilla-cnn")
-    for storage in ("dense", "csr"):
+    for storage in ("dense", "csr", "auto"):
         config = EmbedConfig(str(source), storage=storage)
         opened = open_source(config)
         sizes = plan(config, opened, choose_layers(config, opened))
@@ -95,6 +95,9 @@ def test_plan_says_what_is_written(tmp_path: Path) -> None:
             assert weight.shape == (layer.rows, layer.columns)
             assert torch.count_nonzero(weight) <= layer.nonzeros
             assert layer.dense_bytes == weight.nbytes
+            assert written.is_compressed(f"{layer.name}.weight") == (layer.storage == "csr")
+            if storage == "auto":
+                assert layer.stored_bytes == min(layer.dense_bytes, layer.csr_bytes)
 
 
 def test_foreign_state_dicts(tmp_path: Path) -> None:

@@ -207,6 +207,11 @@ def test_a_csr_file_stays_csr(s_fc: Path, tmp_path: Path) -> None:
     look_at(tmp_path / "csr.safetensors", threshold=0.01, out=tmp_path / "again.safetensors")
     again = open_checkpoint(tmp_path / "again.safetensors")
     assert again.is_compressed("layer1.weight")
+    look_at(
+        s_fc, prune="magnitude:0.9", layers=("layer1",), storage="auto", out=tmp_path / "auto.safetensors"
+    )
+    auto = open_checkpoint(tmp_path / "auto.safetensors")
+    assert [auto.is_compressed(f"layer{i}.weight") for i in (1, 2)] == [True, False]
     weight = open_checkpoint(s_fc)["layer1.weight"]
     assert torch.equal(again["layer1.weight"], torch.where(weight.abs() < 0.01, 0, weight))
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,23 @@ def test_snapshots_do_not_change_the_run(tiny_config: Config, run_train: Run, tm
     for name, snapshots in (("a", None), ("b", "all")):
         run_train(tiny_config(snapshots=snapshots), f"{name}.safetensors")
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("storage", ["csr", "auto"])
+def test_storage_changes_the_file_and_no_number(
+    storage: str, tiny_config: Config, run_train: Run, tmp_path: Path
+) -> None:
+    options = {
+        "arch": "s-fc",
+        "optim": "beta-lasso",
+        "lambda_conv": 0.05,
+        "lambda_fc": 1e-4,
+        "snapshots": "0",
+    }
+    dense = run_train(tiny_config(**options), "dense.safetensors")
+    other = run_train(tiny_config(**options, storage=storage), "other.safetensors")
+    assert dense.header == replace(other.header, storage={})
+    one, two = (open_checkpoint(tmp_path / f"{name}.safetensors") for name in ("dense", "other"))
+    assert one.digest() == two.digest()
+    assert two.is_compressed("layer1.weight")
+    assert two.is_compressed("layer3.weight") == (storage == "csr")

@@ -114,6 +114,7 @@ WRONG: dict[str, list[Any]] = {
     "device": [],  # tests/test_runtime.py
     "graph": ["on", ""],
     "shard": ["on", ""],
+    "storage": ["sparse", ""],
     "data_dir": [],
     "save_interval": [-1.0, *NOT_FINITE],
 }  # fmt: skip

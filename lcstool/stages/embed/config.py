@@ -8,9 +8,7 @@ from lcstool.data import parse_dataset
 from lcstool.errors import UsageError
 from lcstool.models.registry import TORCHVISION
 from lcstool.models.spec import CONNECTIVITIES, NORMS
-from lcstool.options import check_choices, data_dir_option, option, parse_input_shape
-
-STORAGES = ("dense", "csr")
+from lcstool.options import STORAGES, check_choices, data_dir_option, option, parse_input_shape
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class EmbedConfig:
     )
     storage: str = option(
         "dense",
-        "How large matrices are stored: csr keeps what the convolution reaches.",
+        "How large matrices are stored: csr keeps what the convolution reaches, auto the smaller of both.",
         "Embedding",
         choices=STORAGES,
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lcstool.checkpoint import csr_bytes
 from lcstool.models import Embedding
 from lcstool.models.build import weight_layers
 from lcstool.models.support import convolution_support
@@ -11,7 +12,7 @@ from lcstool.stages.embed.source import Source
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer to be embedded: the matrix's size, the entries the convolution reaches, and bytes either way."""
+    """One layer to be embedded: the matrix's size, the entries the convolution reaches, bytes either way, and which."""
 
     name: str
     connectivity: str
@@ -20,6 +21,11 @@ class LayerPlan:
     nonzeros: int
     dense_bytes: int
     csr_bytes: int
+    storage: str
+
+    @property
+    def stored_bytes(self) -> int:
+        return self.csr_bytes if self.storage == "csr" else self.dense_bytes
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,8 @@ def plan(config: EmbedConfig, source: Source, embedding: Embedding) -> EmbedPlan
     weights = weight_layers(source.model)
     for name, connectivity in embedding.layers:
         geometry = source.found.layers[name]
-        itemsize = weights[name].weight.dtype.itemsize
+        dtype = weights[name].weight.dtype
+        itemsize = dtype.itemsize
         support = convolution_support(geometry, embedding.pad_inputs, source.found.padding_modes[name])
         rows = geometry.out_channels * support.num_positions
         if connectivity == "local":
@@ -51,16 +58,16 @@ def plan(config: EmbedConfig, source: Source, embedding: Embedding) -> EmbedPlan
             nonzeros = rows * columns
         else:
             columns, nonzeros = support.num_columns, geometry.out_channels * len(support.row_N)
-        dense_bytes, csr_bytes = rows * columns * itemsize, nonzeros * (itemsize + 4) + 8 * (rows + 1)
+        dense, csr = rows * columns * itemsize, csr_bytes((rows, columns), nonzeros, dtype)
+        storage = config.storage if config.storage != "auto" else "csr" if csr < dense else "dense"
+        if connectivity == "local":
+            storage = "dense"
         block = support.num_positions * columns * (itemsize + 8)
         if connectivity == "local":  # made whole, and once more in float64 for the check
             block = nonzeros * (itemsize + 8)
-        peak = max(peak, block + (nonzeros // geometry.out_channels * 100 if config.storage == "csr" else 0))
-        layers.append(LayerPlan(name, connectivity, rows, columns, nonzeros, dense_bytes, csr_bytes))
+        peak = max(peak, block + (nonzeros // geometry.out_channels * 100 if storage == "csr" else 0))
+        layers.append(LayerPlan(name, connectivity, rows, columns, nonzeros, dense, csr, storage))
     own = sum(tensor.nbytes for tensor in source.model.state_dict().values())
-    embedded = sum(
-        layer.csr_bytes if config.storage == "csr" and layer.connectivity == "fc" else layer.dense_bytes
-        for layer in layers
-    )
+    embedded = sum(layer.stored_bytes for layer in layers)
     replaced = sum(weights[name].weight.nbytes for name, _ in embedding.layers)
     return EmbedPlan(tuple(layers), own - replaced + embedded, 3 * own + peak)

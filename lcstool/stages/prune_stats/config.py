@@ -7,10 +7,9 @@ from typing import Any
 
 from lcstool.data import parse_dataset
 from lcstool.errors import UsageError
-from lcstool.options import check_choices, data_dir_option, option, parse_input_shape
+from lcstool.options import STORAGES, check_choices, data_dir_option, option, parse_input_shape
 
 SCOPES = ("global", "layer")
-STORAGES = ("dense", "csr")
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,10 @@ class PruneStatsConfig:
         "Pruning",
     )
     storage: str | None = option(
-        None, "How pruned weights are stored [default: as they were].", "Pruning", choices=STORAGES
+        None,
+        "How pruned weights are stored: csr keeps what is not zero, auto the smaller [default: as they were].",
+        "Pruning",
+        choices=STORAGES,
     )
 
     seed: int = option(0, "Seed of the nulls, the examples shown and the check's random images.", "Run")

@@ -13,6 +13,7 @@ from lcstool.checkpoint import (
     CsrTensor,
     Header,
     StreamedTensor,
+    store,
     write_checkpoint,
 )
 from lcstool.errors import BadInputError, UsageError
@@ -105,8 +106,8 @@ def _write_compacted(
     )
     state: dict[str, AnyTensor] = dict(result.model.state_dict())
     for name, tensor in result.model.state_dict().items():
-        if name in pruned and (config.storage or _storage_of(checkpoint, name)) == "csr":
-            state[name] = CsrTensor.from_dense(tensor)
+        if name in pruned:
+            state[name] = store(tensor, config.storage or _storage_of(checkpoint, name))
     write_checkpoint(out, header, state)
     return Written(header, num_pruned, result, agreement)
 
@@ -149,33 +150,12 @@ def _tensors(
             continue
         weight = pruned[name]
         plain = name.removesuffix("_orig") if weight.mask else name
-        if (config.storage or _storage_of(checkpoint, name)) == "csr":
-            yield plain, _compressed(weight)
-        else:
-            yield plain, StreamedTensor(weight.dtype, weight.shape, weight.rows)
+        rows = StreamedTensor(weight.dtype, weight.shape, weight.rows)
+        yield plain, store(rows, config.storage or _storage_of(checkpoint, name))
 
 
 def _storage_of(checkpoint: Checkpoint, name: str) -> str:
     return "csr" if checkpoint.is_compressed(name) else "dense"
-
-
-def _compressed(weight: WeightTensor) -> CsrTensor:
-    """The weight as csr over its leading axis, never whole in memory."""
-    width = weight.num_weights // max(1, weight.shape[0])
-
-    def leading_rows() -> Iterator[Tensor]:
-        for block in weight.rows():
-            yield block.reshape(-1, width)
-
-    counts = [torch.count_nonzero(block, dim=1) for block in leading_rows()]
-    crow = torch.cat([torch.zeros(1, dtype=torch.int64), *counts]).cumsum(0)
-    return CsrTensor(
-        weight.dtype,
-        weight.shape,
-        crow,
-        lambda: (block.nonzero()[:, 1] for block in leading_rows()),
-        lambda: (block[block != 0] for block in leading_rows()),
-    )
 
 
 def _entry(config: PruneStatsConfig, checkpoint: Checkpoint, num_pruned: int) -> dict[str, Any]:

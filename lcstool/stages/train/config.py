@@ -12,8 +12,8 @@ from lcstool.errors import UsageError
 from lcstool.models import ARCHITECTURES
 from lcstool.models.spec import CONNECTIVITIES
 from lcstool.options import LOSSES, check_choices, data_dir_option, option, parse_image_size
-from lcstool.stages.train.device_config import DeviceOptions
 from lcstool.stages.train.lcn_config import LCN, LcnOptions
+from lcstool.stages.train.run_config import RunOptions
 from lcstool.stages.train.switch_times import parse_snapshots
 
 OPTIMIZERS = ("sgd", "beta-lasso")
@@ -32,7 +32,7 @@ AUGMENTATION_NAMES = (
 
 
 @dataclass(frozen=True)
-class TrainConfig(DeviceOptions, LcnOptions):
+class TrainConfig(RunOptions, LcnOptions):
     """One training run. The same fields as the flags of `lcstool train` and the keys of its YAML files."""
 
     arch: str | None = option(

@@ -202,7 +202,16 @@ def portable_config(config: TrainConfig, device: torch.device) -> dict[str, Any]
     source, colon, path = config.dataset.partition(":")
     kept = replace(config, dataset=source + colon + Path(path).name if colon else source, init=init)
     fields = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(kept).items()}
-    for name in ("data_dir", "graph", "save_interval", "seed", "shard", "snapshots", "step_in_backward"):
+    for name in (
+        "data_dir",
+        "graph",
+        "save_interval",
+        "seed",
+        "shard",
+        "snapshots",
+        "step_in_backward",
+        "storage",
+    ):
         del fields[name]
     for entry in config_fields():  # as in the files written before there was such a field
         if entry.metadata.get("unsaid_default") and getattr(config, entry.name) == entry.default:

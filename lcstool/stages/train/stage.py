@@ -5,10 +5,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
-from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
+from torch import Tensor
+
+from lcstool.checkpoint import Header, StreamedTensor, open_checkpoint, store, write_checkpoint
 from lcstool.distributed import ALONE, Group, write_whole
 from lcstool.errors import BadInputError, InterruptedRunError, NonFiniteError
 from lcstool.evaluation import Score
+from lcstool.models.build import weight_layers
 from lcstool.runtime import memory_errors, versions
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.interface import Progress, Silent, TrainOutputs, TrainResult
@@ -220,5 +223,11 @@ class _Run:
 
     def _write(self, name: str, header: Header) -> None:
         """Write the network; rank 0 does, with the other ranks' help where it is split."""
-        tensors = self.setup.model.state_dict()
-        write_whole(self.group, tensors, lambda whole: write_checkpoint(name, header, whole))
+        model, storage = self.setup.model, self.config.storage
+        weights = {f"{layer}.weight" for layer in weight_layers(model)}
+
+        def write(tensors: dict[str, Tensor | StreamedTensor]) -> None:
+            stored = {key: store(t, storage if key in weights else "dense") for key, t in tensors.items()}
+            write_checkpoint(name, header, stored)
+
+        write_whole(self.group, model.state_dict(), write)

@@ -18,7 +18,7 @@ from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.screen import checked
 from lcstool.stages.train.setup import Setup
 
-_MAY_DIFFER = ("data_dir", "device", "graph", "save_interval", "shard")
+_MAY_DIFFER = ("data_dir", "device", "graph", "save_interval", "shard", "storage")
 
 
 @dataclass

@@ -1,17 +1,24 @@
-"""The fields of a training run that say how devices are used. None of them changes what is computed. No torch here."""
+"""What decides how a training run uses devices and files, and no number that it computes. No torch here."""
 
 from dataclasses import dataclass
 
-from lcstool.options import option
+from lcstool.options import STORAGES, option
 
 WHEN = ("auto", "always", "never")
 _PANEL = "Run"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeviceOptions:
-    """How a run uses its GPUs; `auto` is right for almost all."""
+class RunOptions:
+    """How a run uses its GPUs, where `auto` is right for almost all, and its files."""
 
+    storage: str = option(
+        "dense",
+        "How the network's weights are stored: csr keeps what is not zero, auto the smaller of both.",
+        _PANEL,
+        choices=STORAGES,
+        unsaid_default=True,
+    )
     graph: str = option(
         "auto",
         "Capture the step in a CUDA graph and replay it; auto where the run gains from that.",
