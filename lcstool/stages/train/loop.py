@@ -140,6 +140,8 @@ class Loop:
                 if self.checks_each_step:
                     self.check_finite()
                 on_step(position.step)
+        if self.captured is None:  # a recording writes into its gradients again
+            self.setup.optimizer.zero_grad(set_to_none=True)
         self.check_finite()
 
     def _step(self, batch: Split) -> None:

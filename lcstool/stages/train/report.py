@@ -18,6 +18,8 @@ from lcstool.stages.train.setup import Setup
 
 Record = dict[str, Any]
 
+_ROWS = 256  # widened to float64 at a time
+
 
 def score_fields(split: str, score: Score, loss: str) -> Record:
     """A score under the names that reports use: `test_loss_nats`, `test_accuracy_frac`."""
@@ -47,8 +49,8 @@ def layer_table(model: nn.Module, config: TrainConfig) -> dict[str, Record]:
         table[name] = {"weights": weight.numel(), "nonzeros": nonzeros, "density": nonzeros / weight.numel()}
         if config.optim == "beta-lasso" and not config.refit:
             lambda_ = config.lambda_conv if layer.is_conv_like else config.lambda_fc
-            rows = weight.flatten(1).double() if weight.ndim < 6 else weight.flatten(3).flatten(0, 2).double()
-            rms = rows.square().mean(dim=1).sqrt()
+            rows = weight.flatten(1) if weight.ndim < 6 else weight.flatten(3).flatten(0, 2)
+            rms = torch.cat([block.double().square().mean(dim=1).sqrt() for block in rows.split(_ROWS)])
             alive = rms[rms > 0]
             ratio = config.beta * lambda_ / alive.median().item() if len(alive) else None
             table[name]["threshold_over_row_rms"] = ratio
