@@ -267,10 +267,13 @@ def main() -> None:
     document["weight gradient + update"] = {"ways": found, "ceilings": limits}
     ours = found["one pass, gradient reused"].min_s
     quantity = f"weight gradient + update, {layer}"
-    targets.append(
-        Target(quantity, "mm, then the masked index", 2.5 if gpu else 1.7, found["masked index"].min_s / ours)
+    alone, masked = found["product alone, reused"].min_s, found["masked index"].min_s
+    accept = 2.5 if gpu else 1.7
+    why = (
+        f"the product alone leaves {masked / alone:.2f}x, since it takes {alone / masked:.0%} of the baseline's "
+        f"time, at {limits['gemm_gflop_per_s']:.0f} GFLOP/s; ours adds {ours / alone - 1:.0%} to it"
     )
-    alone = found["product alone, reused"].min_s
+    targets.append(Target(quantity, "mm, then the masked index", accept, masked / ours, why=why))
     targets.append(Target(quantity, "the product alone", 1.15, ours / alone, at_most=True))
 
     found, num_weights, what = time_network(
@@ -281,8 +284,9 @@ def main() -> None:
     show(f"{quantity}; {shown_ceilings(limits)}", found, "masked index", "forward + backward")
     document["S-FC step"] = {"ways": found, "ceilings": limits}
     ours = min(found[way].min_s for way in ("one pass", "one pass, in backward"))
-    targets.append(Target(quantity, "the masked index", 1.15, found["masked index"].min_s / ours))
-    alone = found["forward + backward"].min_s
+    alone, masked = found["forward + backward"].min_s, found["masked index"].min_s
+    why = f"forward and backward alone leave {masked / alone:.2f}x"
+    targets.append(Target(quantity, "the masked index", 1.15, masked / ours, why=why))
     targets.append(Target(quantity, "forward + backward alone", 1.1, ours / alone, at_most=True))
     write_json(options.json, document, targets, device)
 

@@ -22,7 +22,7 @@ TINY = {
 }
 #: Those that start many commands, or train.
 LONGER = {
-    "cost_curves": "--weights 1e5 --stages embed",
+    "cost_curves": "--weights 1e5 --stages embed,count --rounds 1",
     "embed": "--image 8 --rounds 1",
     "prune_stats": "--weights 8e5 --rounds 1",
     "sparse_evaluation": "--batch 4 --rounds 1",
