@@ -18,7 +18,9 @@ from lcstool.cli import app
 from lcstool.stages.info import scaling_table
 
 N20 = Path(__file__).parents[1] / "examples" / "n20"
-TARGETS = {f"fig{number}" for number in range(1, 10)} | {f"table{number}" for number in range(1, 5)}
+TARGETS = (
+    {f"fig{number}" for number in range(1, 10)} | {f"table{number}" for number in range(1, 5)} | {"learned"}
+)
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 
@@ -89,7 +91,9 @@ def test_every_target_has_a_recipe_in_the_file_that_draws_it() -> None:
     assert set(drawn) == TARGETS
     for target, script in drawn.items():
         source = (N20 / script).read_text(encoding="utf-8")
-        number = target.replace("fig", "Fig. ").replace("table", "Table ")
+        number = {"learned": "section 4.1"}.get(
+            target, target.replace("fig", "Fig. ").replace("table", "Table ")
+        )
         assert re.search(rf'@recipe\("N20 {number}", "[^"]+"\)\ndef {target}\(', source), target
 
 
