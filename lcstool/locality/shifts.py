@@ -14,7 +14,9 @@ from lcstool.runtime import stream
 
 
 _SPECTRUM_BYTES = 1 << 28  # of the units compared
-_BLOCK_BYTES = 1 << 20  # of one unit's cosines with so many partners: they stay within the cache, 4 times as fast
+_BLOCK_BYTES = (
+    1 << 20
+)  # of one unit's cosines with so many partners: they stay within the cache, 4 times as fast
 
 
 @dataclass(frozen=True)

@@ -153,9 +153,9 @@ class BetaLasso(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             for theta in group["params"]:
-                gradient = self._shadows.get(theta, theta).grad
+                gradient = self.leaf_of(theta).grad
                 if gradient is not None:
-                    self._update(theta, gradient, group)
+                    self._update(theta, gradient, group, self._shadows.get(theta))
         self._num_steps += 1
         if self._counts:
             device = self._counts[0].device
@@ -163,8 +163,20 @@ class BetaLasso(torch.optim.Optimizer):
             self._counts = []
         return loss
 
-    def _update(self, theta: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    @torch.no_grad()
+    def step_rows(self, theta: Tensor, rows: slice, gradient: Tensor) -> None:
+        """Step some rows of a parameter within `backward()`; the gradient, of their shape, may be used up."""
+        group = next(group for group in self.param_groups if any(p is theta for p in group["params"]))
         shadow = self._shadows.get(theta)
+        self._update(theta[rows], gradient, group, None if shadow is None else shadow[rows])
+
+    def leaf_of(self, theta: Tensor) -> Tensor:
+        """What the network computes with in a parameter's place: its shadow, or itself."""
+        return self._shadows.get(theta, theta)
+
+    def _update(
+        self, theta: Tensor, gradient: Tensor, group: dict[str, Any], shadow: Tensor | None = None
+    ) -> None:
         # Of a tensor that is split over ranks each steps its part: the step looks at one weight at a time.
         theta, gradient = local_part(theta), local_part(gradient)
         values: tuple[Rate, float, float] = (group["lr"], group["lambda_"], group["beta"])
@@ -213,16 +225,16 @@ class BetaLasso(torch.optim.Optimizer):
         for index, group in enumerate(self.param_groups):
             for theta in group["params"]:
                 if theta.requires_grad and theta not in self._handles:
-                    leaf = self._shadows.get(theta, theta)
+                    leaf = self.leaf_of(theta)
                     self._handles[theta] = leaf.register_post_accumulate_grad_hook(self._hook(theta, index))
 
     def _hook(self, theta: Tensor, index: int) -> Callable[[Tensor], None]:
         @torch.no_grad()
         def on_gradient(leaf: Tensor) -> None:
-            assert leaf.grad is not None
-            self._update(
-                theta, leaf.grad, self.param_groups[index]
-            )  # by index: load_state_dict makes new groups
+            if leaf.grad is None:  # its rows were stepped one block after another
+                return
+            group = self.param_groups[index]  # by index: load_state_dict makes new groups
+            self._update(theta, leaf.grad, group, self._shadows.get(theta))
             leaf.grad = None
 
         return on_gradient

@@ -137,7 +137,7 @@ class TrainConfig(RunOptions, LcnOptions):
     )
     step_in_backward: bool = option(
         False,
-        "Update each layer as its gradient appears (beta-lasso): less memory, same numbers.",
+        "Update weights as their gradients appear (beta-lasso): no second copy of them; same numbers to rounding.",
         "Optimization",
         unsaid_default=True,
     )

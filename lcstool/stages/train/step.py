@@ -10,6 +10,7 @@ from lcstool.distributed import Group
 from lcstool.evaluation import compute_loss
 from lcstool.optim import BetaLasso
 from lcstool.optim.shadows import Shadows
+from lcstool.optim.tiles import Tiles
 from lcstool.stages.train.setup import Setup
 from lcstool.stages.train.state import Position
 
@@ -64,6 +65,9 @@ class Step:
         self.setup, self.group, self.batch_size = setup, group, batch_size
         self.prepare, self.scaler = prepare, scaler
         self.network: Callable[[Tensor], Tensor] = shadows or setup.model
+        self.tiles: Tiles | None = None
+        if setup.config.step_in_backward and isinstance(setup.optimizer, BetaLasso):
+            self.tiles = Tiles(setup.optimizer)
         self.now = torch.zeros((), dtype=torch.int64, device=setup.device)
         self.lr: Tensor | None = None
         self._loss = self._correct = self.now
@@ -89,7 +93,7 @@ class Step:
         optimizer.zero_grad(set_to_none=True)
         with (
             torch.autocast(self.setup.device.type, dtype=autocast, enabled=autocast is not None),
-            watch or nullcontext(),
+            watch or self.tiles or nullcontext(),
         ):
             logits = self.network(self.prepare(images))
         loss = compute_loss(config.loss, logits, labels, config.label_smoothing)
