@@ -1,6 +1,8 @@
 """Configuration fields that carry what the command line says about them; no torch here."""
 
+import difflib
 import math
+from collections.abc import Iterable
 from dataclasses import field, fields
 from typing import Any
 
@@ -21,12 +23,20 @@ def data_dir_option(panel: str) -> Any:
     return option(None, help, panel)
 
 
+def meant(word: Any, known: Iterable[str]) -> str | None:
+    """A hint at the word that is most like a misspelt one, if any is."""
+    near = difflib.get_close_matches(str(word).lower(), list(known), n=1)
+    return f"did you mean {near[0]}?" if near else None
+
+
 def check_choices(config: Any) -> None:
     """UsageError naming the first field whose value is none of its choices."""
     for entry in fields(config):
         choices, value = entry.metadata.get("choices"), getattr(config, entry.name)
         if isinstance(choices, tuple) and value is not None and value not in choices:
-            raise UsageError(f"{entry.name} {value!r} is not one of {', '.join(choices)}")
+            raise UsageError(
+                f"{entry.name} {value!r} is not one of {', '.join(choices)}", hint=meant(value, choices)
+            )
 
 
 def parse_image_size(text: str) -> tuple[int, int] | None:

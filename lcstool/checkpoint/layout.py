@@ -84,8 +84,15 @@ def header_length(first_bytes: bytes, where: str) -> int:
     if length > MAX_HEADER_BYTES and (first_bytes[:2] == b"PK" or first_bytes[0] == 0x80):
         raise BadInputError(
             f"{where} is a pickle or zip archive, not a safetensors file",
-            hint="pickles are never loaded; save the state dict with safetensors.torch.save_file",
+            hint="pickles are never loaded; in Python: safetensors.torch.save_file(torch.load('net.pt', "
+            "weights_only=True), 'net.safetensors')",
         )
+    if length > MAX_HEADER_BYTES and all(
+        chr(byte).isprintable() or byte in b"\n\r\t" for byte in first_bytes[:8]
+    ):
+        text = first_bytes[:8].decode("latin-1").split("\n")[0]
+        hint = "the stage before writes its file there with -o -" if where == "standard input" else None
+        raise BadInputError(f"{where} is text that begins with {text!r}, not a safetensors file", hint=hint)
     if not 2 <= length <= MAX_HEADER_BYTES:
         raise BadInputError(
             f"{where} is not a safetensors file: it declares a header of {length} bytes "

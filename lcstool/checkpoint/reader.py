@@ -18,6 +18,16 @@ from lcstool.checkpoint.sparse import PARTS, check_csr, dense_rows, storage_entr
 from lcstool.errors import BadInputError, UsageError
 
 _BLOCK_BYTES = 1 << 24
+#: What files of other kinds than networks are, for one who takes them for a network.
+_ABOUT = {
+    "stats": "it holds what prune-stats counted; the network is the file that was counted",
+    "profile": "it holds energy profiles; the networks are the files they were measured on",
+    "basis": "it holds the principal components of patches, from lcstool energy --basis-out",
+    "path": "it holds a path between networks; lcstool interpolate FILE --export best -o NET makes one of it",
+    "lcn": "it holds runs of linear convolutional networks; lcstool linear compose shows them",
+    "code": "it holds a network as bits; lcstool bound FILE --decode -o NET gives the network back",
+    "dataset": "it holds images",
+}
 
 
 class Checkpoint:
@@ -113,7 +123,8 @@ class Checkpoint:
             )
         if self.header.kind not in kinds:
             raise BadInputError(
-                f"{self.where} is of kind {self.header.kind!r}; expected {' or '.join(map(repr, kinds))}"
+                f"{self.where} is of kind {self.header.kind!r}; expected {' or '.join(map(repr, kinds))}",
+                hint=_ABOUT.get(self.header.kind),
             )
         return self.header
 

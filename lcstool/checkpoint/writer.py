@@ -107,8 +107,13 @@ def _as_output_error(path: Path) -> Iterator[None]:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def check_writable(out: str | Path) -> None:
-    """Fail before the work rather than after it: OutputError if `out` plainly cannot be written."""
+def check_writable(out: str | Path, *inputs: str | Path | None) -> None:
+    """Fail before the work rather than after it.
+
+    Raises:
+        OutputError: `out` plainly cannot be written.
+        UsageError: it is one of the inputs, which would be lost.
+    """
     if str(out) == "-":
         if sys.stdout.isatty():
             raise UsageError(
@@ -122,3 +127,6 @@ def check_writable(out: str | Path) -> None:
         raise OutputError(f"{path}: the folder {path.parent} does not exist", hint=f"mkdir -p {path.parent}")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path}: the folder {path.parent} is read-only")
+    for name in inputs:
+        if name is not None and path.is_file() and Path(name).is_file() and path.samefile(name):
+            raise UsageError(f"{path} would be written over the input {name}", hint="name another file")

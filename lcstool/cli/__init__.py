@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="A first pipeline:  lcstool train --arch s-fc -o net.safetensors  &&  lcstool info net.safetensors",
+    epilog="A first pipeline:\n\nlcstool train --arch s-fc -o net.safetensors &&\n\nlcstool info net.safetensors",
 )
 
 

@@ -6,7 +6,7 @@ import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, percent, plain, print_json, show_files, stderr, stdout
-from lcstool.cli.options import AsJson, Plots, configured
+from lcstool.cli.options import AsJson, Plots, closing, configured
 from lcstool.cli.streams import prepared_folder
 from lcstool.errors import CheckFailedError, UsageError
 from lcstool.stages.bound.config import BoundConfig
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
     from lcstool.stages.bound.result import BoundResult
 
-EPILOG = (
-    "Example:  lcstool train -o net.safetensors && lcstool bound net.safetensors --search --plots figures      "
-    "lcstool bound net.safetensors --bits 4 --code entropy --emit net.code.safetensors"
+EPILOG = closing(
+    "lcstool train -o net.safetensors && lcstool bound net.safetensors --search --plots figures",
+    "lcstool bound net.safetensors --bits 4 --code entropy --emit net.code.safetensors",
+    columns="formula: the code's length by its formula. measured: that of the bits written and read back. choice: bits "
+    "that say which code it is. as printed, in nats, inverse kl: the bound as the paper prints it, with logarithms in "
+    "nats, and by the inverse relative entropy, which is never above 100 %. vacuous: no better than guessing.",
 )
 
 
@@ -32,7 +35,7 @@ def bound(
                      rich_help_panel="Output", show_default=False),
     ] = None,
     decode: Annotated[
-        bool, typer.Option("--decode", help="The file is a bit string: give the network back, with -o.",
+        bool, typer.Option("--decode", help="The file is a bit string: give the network back, with -o.", metavar=" ",
                            rich_help_panel="Output"),
     ] = False,
     out: Annotated[
@@ -42,7 +45,7 @@ def bound(
     ] = None,
     require_nonvacuous: Annotated[
         bool, typer.Option("--require-nonvacuous", help="Exit with code 4 unless the bound is below chance.",
-                           rich_help_panel="Output"),
+                           metavar=" ", rich_help_panel="Output"),
     ] = False,
     plots: Plots = None,
     as_json: AsJson = False,
@@ -58,7 +61,7 @@ def bound(
 
     for target in (emit, out):
         if target is not None:
-            check_writable(target)
+            check_writable(target, config.file)
     if [emit, out, "-" if as_json else None].count("-") > 1:
         raise UsageError("only one thing can go to standard output", hint="name a file for the other")
     if decode:
@@ -121,16 +124,21 @@ def _show(result: "BoundResult", out: "Console") -> None:
     for name, bounds, affordable in rows:
         verdict = "vacuous" if bounds["kl"] >= result.chance else "not vacuous"
         table.add_row(
-            name, *(f"{bounds[form]:.4f}" for form in ("printed", "nats", "kl")), verdict,
+            name, *(_bound(bounds[form]) for form in ("printed", "nats", "kl")), verdict,
             "-" if affordable is None else "none" if affordable < 0 else f"{affordable:,}",
         )  # fmt: skip
     out.print(table)
-    verdict = (
-        "vacuous: no better than guessing" if result.is_vacuous else f"with confidence {1 - evidence.delta:g}"
-    )
-    out.print(
-        f"certificate: error at most {percent(result.certificate)} by the code {result.best.code}, {verdict}"
-    )
+    if result.is_vacuous:
+        out.print(f"no certificate: every bound is at or above guessing, {percent(result.chance)}")
+    else:
+        out.print(
+            f"certificate: error at most {percent(result.certificate)} by the code {result.best.code}, with confidence "
+            f"{1 - evidence.delta:g}"
+        )
+
+
+def _bound(frac: float) -> str:
+    return percent(frac) if frac <= 1 else "> 100 %"
 
 
 def _term_names(result: "BoundResult") -> list[str]:
@@ -152,6 +160,6 @@ def _show_search(result: "BoundResult", out: "Console") -> None:
         mark = " *" if index == search.best else ""
         table.add_row(
             percent(found.prune, 1), str(found.bits), found.quantizer, found.code, f"{found.code_bits:,}",
-            percent(found.train_error), percent(found.test_error), f"{found.bound:.4f}{mark}",
+            percent(found.train_error), percent(found.test_error), f"{_bound(found.bound)}{mark}",
         )  # fmt: skip
     out.print(table)

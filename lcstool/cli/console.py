@@ -3,7 +3,7 @@
 import functools
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from lcstool.errors import LcsError
@@ -27,8 +27,8 @@ def _console(to_stderr: bool) -> "Console":
     from rich.console import Console
 
     console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
-    if not console.is_terminal:  # a file has no width: cut nothing off
-        console.width = 200
+    if not console.is_terminal:  # a file has no width
+        console.width = 1000
     return console
 
 
@@ -53,15 +53,58 @@ def show_files(paths: Iterable[object]) -> None:
         stderr().print(f"[dim]{plain(path)}[/]")
 
 
-def new_table(title: str, *columns: str) -> "Table":
-    """A plain table; the first column is left-aligned, the others are numbers."""
-    from rich import box
-    from rich.table import Table
+def new_table(title: str | None, *columns: str) -> "Table":
+    """A plain table; the first column is left-aligned, the others are numbers.
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    Where it is wider than the terminal it becomes several, each of which repeats the first column: nothing is cut off.
+    """
+    table = _whole_table()(title)
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     return table
+
+
+@functools.cache
+def _whole_table() -> Callable[[str | None], "Table"]:
+    """The class of `new_table`, made when rich is first needed."""
+    from rich import box
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.measure import Measurement
+    from rich.table import Column, Table
+
+    class WholeTable(Table):
+        def __init__(self, title: Any) -> None:
+            super().__init__(
+                title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
+            )
+
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            wide = options.update(max_width=10_000)
+
+            def fits(table: Table) -> bool:
+                return Measurement.get(console, wide, table).maximum <= options.max_width
+
+            if len(self.columns) <= 2 or fits(self):
+                yield from super().__rich_console__(console, wide)
+                return
+            rest, title = self.columns[1:], self.title
+            while rest:
+                count = 1
+                while count < len(rest) and fits(self._with(title, rest[: count + 1])):
+                    count += 1
+                yield from Table.__rich_console__(self._with(title, rest[:count]), console, wide)
+                rest, title = rest[count:], None
+
+        def _with(self, title: Any, columns: list[Column]) -> Table:
+            """A table of the first column and of these."""
+            table, chosen = WholeTable(title), [self.columns[0], *columns]
+            for column in chosen:
+                table.add_column(column.header, justify=column.justify, no_wrap=True)
+            for cells in zip(*(column.cells for column in chosen), strict=True):
+                table.add_row(*cells)
+            return table
+
+    return WholeTable
 
 
 def print_json(document: Any) -> None:

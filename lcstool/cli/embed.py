@@ -8,7 +8,7 @@ import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, print_json, stderr, stdout
-from lcstool.cli.options import AsJson, DryRun, configured
+from lcstool.cli.options import AsJson, DryRun, closing, configured
 from lcstool.cli.streams import derived_name, stem_of
 from lcstool.errors import UsageError
 from lcstool.stages.embed.config import EmbedConfig
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from lcstool.stages.embed.plan import LayerPlan
 
-EPILOG = (
-    "Example:  lcstool train --arch vanilla-cnn --optim sgd -o cnn.safetensors  &&  lcstool embed cnn.safetensors  &&  "
-    "lcstool train --init cnn.efcn.safetensors --optim sgd --lr 0.01 -o efcn.safetensors\n\n"
-    "Piped:  lcstool train --arch s-conv --optim sgd -o - | lcstool embed - -o - --storage csr | lcstool info -"
+EPILOG = closing(
+    "lcstool train --arch vanilla-cnn --optim sgd -o cnn.safetensors && "
+    "lcstool embed cnn.safetensors -o start.safetensors && "
+    "lcstool train --init start.safetensors --optim sgd --lr 0.01 -o efcn.safetensors",
+    "lcstool train --arch s-conv --optim sgd -o - | lcstool embed - -o - --storage csr | lcstool info -",
 )
 OUTPUT = "Output"
 
@@ -52,7 +53,7 @@ def embed(
     from lcstool.checkpoint import check_writable
     from lcstool.stages.embed.stage import embed as run_stage
 
-    check_writable(target)
+    check_writable(target, config.file)
     result = run_stage(config, target)
     if as_json:
         print_json(

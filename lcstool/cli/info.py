@@ -7,18 +7,23 @@ import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, percent, plain, print_json, stdout
+from lcstool.cli.options import closing
 from lcstool.errors import UsageError
 
 if TYPE_CHECKING:
     from lcstool.stages.info import FileInfo
 
-EPILOG = "Example:  lcstool info net.safetensors --json | jq .history      lcstool info --archs --alpha 15 --alpha 150"
+EPILOG = closing(
+    "lcstool info net.safetensors --json | jq .history", "lcstool info --archs --alpha 15 --alpha 150"
+)
 
 
 @app.command(epilog=EPILOG)
 def info(
     file: Annotated[str | None, typer.Argument(help="A safetensors file, '-' for stdin.", show_default=False)] = None,
-    archs: Annotated[bool, typer.Option("--archs", help="Print the parameter counts of all architectures.")] = False,
+    archs: Annotated[
+        bool, typer.Option("--archs", help="Print the parameter counts of all architectures.", metavar=" ")
+    ] = False,
     alpha: Annotated[
         list[int] | None,
         typer.Option("--alpha", min=1, help="With --archs: base channels \\[default: the papers']; may be repeated.",
@@ -29,7 +34,7 @@ def info(
         typer.Option("--image-size", min=1, help="With --archs: sides \\[default: 16, 32, 64]; may be repeated.",
                      show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.", metavar=" ")] = False,
 ) -> None:  # fmt: skip
     """Show what a file holds: kind, architecture, history, tensors and their densities."""
     if archs == (file is not None):

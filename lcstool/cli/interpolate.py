@@ -7,7 +7,7 @@ import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, percent, plain, print_json, show_files, stderr, stdout
-from lcstool.cli.options import AsJson, Plots, configured
+from lcstool.cli.options import AsJson, Plots, closing, configured
 from lcstool.cli.streams import prepared_folder, stem_of
 from lcstool.errors import UsageError
 from lcstool.stages.interpolate.config import InterpolateConfig
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
     from lcstool.stages.interpolate.result import InterpolateResult
 
-EPILOG = (
-    "Example:  lcstool interpolate cnn.safetensors efcn.safetensors --method all --plots figures      "
-    "lcstool interpolate a.safetensors b.safetensors --method string --export best -o best.safetensors"
+EPILOG = closing(
+    "lcstool interpolate cnn.safetensors efcn.safetensors --method all --plots figures",
+    "lcstool interpolate a.safetensors b.safetensors --method string --export best -o best.safetensors",
+    columns="alpha: 0 at the first network, 1 at the last. train, test: loss, and accuracy in %. barrier: the largest "
+    "loss above the line between the ends' losses. length / straight: of the path, over the straight line's. *: best "
+    "by test accuracy.",
 )
 
 
@@ -38,7 +41,8 @@ def interpolate(
                      rich_help_panel="Output", show_default=False),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the string an interrupted run left.", rich_help_panel="Output")
+        bool, typer.Option("--resume", help="Go on with the string an interrupted run left.", metavar=" ",
+                           rich_help_panel="Output"),
     ] = False,
     plots: Plots = None,
     as_json: AsJson = False,
@@ -56,7 +60,7 @@ def interpolate(
     if out == "-" and as_json:
         raise UsageError("--json and -o - both want standard output", hint="name a file with -o")
     if out is not None:
-        check_writable(out)
+        check_writable(out, *config.files)
     if plots is not None:
         prepared_folder(plots)
     partial = None

@@ -6,7 +6,7 @@ import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, plain, print_json, show_files, stderr, stdout
-from lcstool.cli.options import AsJson, Plots
+from lcstool.cli.options import AsJson, Plots, closing
 from lcstool.cli.streams import prepared_folder
 from lcstool.options import parse_architecture, parse_filter
 
@@ -35,7 +35,7 @@ Noise = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Seed of random starts.", min=0)]
 
 
-@linear.command(epilog="Example:  lcstool linear space --kernels 3,2,2 --strides 1,1,1")
+@linear.command(epilog=closing("lcstool linear space --kernels 3,2,2 --strides 1,1,1"))
 def space(kernels: Kernels, strides: Strides = None, as_json: AsJson = False) -> None:
     """What an architecture can represent: size, dimension, whether every filter is a member, and its boundary."""
     from lcstool.stages.linear.space import describe_space
@@ -62,7 +62,7 @@ def _filling(result: "SpaceResult") -> str:
     return "not filling: almost no filter is a member"
 
 
-@linear.command(epilog="Example:  lcstool linear scan --max-size 7")
+@linear.command(epilog=closing("lcstool linear scan --max-size 7"))
 def scan(
     max_size: Annotated[int, typer.Option("--max-size", help="Largest end-to-end size.", min=2, max=12)] = 7,
     as_json: AsJson = False,
@@ -89,7 +89,7 @@ def scan(
     stdout().print(table)
 
 
-@linear.command(epilog="Example:  lcstool linear compose runs.safetensors")
+@linear.command(epilog=closing("lcstool linear compose runs.safetensors"))
 def compose(
     file: Annotated[str, typer.Argument(help="Linear convolutional networks; '-' for stdin.")],
     noise: Noise = 1e-8,
@@ -151,7 +151,9 @@ def _network_cells(network: "Composed") -> list[str]:
 
 
 @linear.command(
-    epilog="Example:  lcstool linear factor 1,0.3,1 --kernels 2,2      lcstool linear factor --kernels 2,2 -- -1,0,1"
+    epilog=closing(
+        "lcstool linear factor 1,0.3,1 --kernels 2,2", "lcstool linear factor --kernels 2,2 -- -1,0,1"
+    )
 )
 def factor(
     filter_: Annotated[
@@ -210,7 +212,7 @@ def factor(
         console.print("its layers: " + "  *  ".join(numbers(own.tolist()) for own in near.filters))
 
 
-@linear.command(epilog="Example:  lcstool linear probe mobilenet.safetensors")
+@linear.command(epilog=closing("lcstool linear probe mobilenet.safetensors"))
 def probe(
     file: Annotated[
         str, typer.Argument(help="Any network with depthwise or single-channel layers; '-' for stdin.")

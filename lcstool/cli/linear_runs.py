@@ -6,13 +6,13 @@ import typer
 
 from lcstool.cli.console import new_table, percent, plain, print_json, stdout
 from lcstool.cli.linear import Kernels, Seed, Strides, linear, numbers
-from lcstool.cli.options import AsJson
+from lcstool.cli.options import AsJson, closing
 from lcstool.errors import CheckFailedError
 from lcstool.options import parse_architecture, parse_filter
 
 
 @linear.command(
-    epilog="Example:  lcstool train --arch lcn --kernels 2,2 --target 1,0.3,1 -o - | lcstool linear certify -"
+    epilog=closing("lcstool train --arch lcn --kernels 2,2 --target 1,0.3,1 -o - | lcstool linear certify -")
 )
 def certify(
     file: Annotated[str, typer.Argument(help="What `train --arch lcn` wrote; '-' for stdin.")],
@@ -56,7 +56,7 @@ def certify(
         )
 
 
-@linear.command(epilog="Example:  lcstool linear critical --kernels 2,2 --target 1,0.3,1")
+@linear.command(epilog=closing("lcstool linear critical --kernels 2,2 --target 1,0.3,1"))
 def critical(
     kernels: Kernels,
     target: Annotated[str, typer.Option("--target", help="The filter to learn, highest power of x first.")],
@@ -87,7 +87,7 @@ def critical(
     stdout().print(table)
 
 
-@linear.command(epilog="Example:  lcstool linear ends --kernels 2,2,2 --targets 10 --starts 100")
+@linear.command(epilog=closing("lcstool linear ends --kernels 2,2,2 --targets 10 --starts 100"))
 def ends(
     kernels: Kernels,
     strides: Strides = None,

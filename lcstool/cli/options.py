@@ -6,6 +6,7 @@ options and hands the command a resolved config: defaults, then the YAML file, t
 
 import functools
 import inspect
+import re
 import reprlib
 import types
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import typer
 
 from lcstool.data import dataset_names
 from lcstool.errors import UsageError
+from lcstool.options import meant
 
 ConfigFile = Annotated[
     Path | None,
@@ -27,12 +29,18 @@ ConfigFile = Annotated[
 PrintConfig = Annotated[
     bool,
     typer.Option(
-        "--print-config", help="Print the YAML that reproduces this run, and stop.", rich_help_panel="Config"
+        "--print-config",
+        help="Print the YAML that reproduces this run, and stop.",
+        metavar=" ",
+        rich_help_panel="Config",
     ),
 ]
 
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel="Output")
+    bool,
+    typer.Option(
+        "--json", help="Print the result as one JSON document.", metavar=" ", rich_help_panel="Output"
+    ),
 ]
 Plots = Annotated[
     Path | None,
@@ -45,8 +53,19 @@ Plots = Annotated[
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Print sizes, bytes and memory; do nothing.", rich_help_panel="Output"),
+    typer.Option(
+        "--dry-run", help="Print sizes, bytes and memory; do nothing.", metavar=" ", rich_help_panel="Output"
+    ),
 ]
+
+
+def closing(*examples: str, columns: str = "") -> str:
+    """The end of a command's help: commands to copy, broken after `&&` and `|` so that no line wraps, and what
+    the columns of its tables are."""
+    lines = ["Examples:" if len(examples) > 1 else "Example:"]
+    for example in examples:
+        lines += re.split(r"(?<=&&) |(?<=\|) ", example) if len(example) > 76 else [example]
+    return "\n\n".join([*lines, f"Columns: {columns}"] if columns else lines).replace("[", r"\[")
 
 
 def configured(config_class: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -101,7 +120,8 @@ def _options(config_class: type[Any]) -> dict[str, inspect.Parameter]:
         help_text = entry.metadata["help"]
         if choices:
             help_text += f" One of {', '.join(choices)}."
-        if entry.default not in (None, False, (), MISSING):
+        has_default = entry.default is not MISSING and entry.default not in (None, ())
+        if has_default and entry.default is not False and entry.metadata.get("show_default", True):
             help_text += f" [default: {_short(entry.default)}]"
         declared = list[str] if get_origin(base) is tuple else base
         option = typer.Option(
@@ -136,7 +156,7 @@ def _argument(entry: Field[Any], base: Any) -> inspect.Parameter:
 
 
 def _metavar(base: Any) -> str | None:
-    return {int: "N", float: "X", str: "TEXT", bool: None}.get(base, "TEXT")
+    return {int: "N", float: "X", str: "TEXT", bool: " "}.get(base, "TEXT")
 
 
 def _short(value: Any) -> str:
@@ -172,9 +192,8 @@ def resolve(config_class: type[Any], file: Path | None, flags: dict[str, Any]) -
         for key, value in _read_yaml(file).items():
             name = str(key).replace("-", "_")
             if name not in known:
-                raise UsageError(
-                    f"{file}: unknown key {reprlib.repr(key)}", hint=f"known: {', '.join(sorted(known))}"
-                )
+                hint = meant(name, known) or f"known: {', '.join(sorted(known))}"
+                raise UsageError(f"{file}: unknown key {reprlib.repr(key)}", hint=hint)
             values[name] = _convert(value, hints[name], name, f"{file}: ")
     for name, value in flags.items():
         values[name] = _convert(value, hints[name], name, "")

@@ -7,7 +7,7 @@ import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import print_json, show_files, stderr, stdout
-from lcstool.cli.options import AsJson, Plots, configured
+from lcstool.cli.options import AsJson, Plots, closing, configured
 from lcstool.cli.streams import derived_name, prepared_folder, stem_of
 from lcstool.errors import UsageError
 from lcstool.stages.prune_stats.config import PruneStatsConfig
@@ -15,9 +15,15 @@ from lcstool.stages.prune_stats.config import PruneStatsConfig
 if TYPE_CHECKING:
     from lcstool.stages.prune_stats.stage import PruneStatsResult
 
-EPILOG = (
-    "Example:  lcstool train --arch s-fc --snapshots log:6 -o net.safetensors  &&  "
-    "lcstool prune-stats net*.safetensors --plots figures"
+EPILOG = closing(
+    "lcstool train --arch s-fc --snapshots log:6 -o net.safetensors && "
+    "lcstool prune-stats net*.safetensors --plots figures",
+    columns="as conv, as local: weights of the convolution or local layer in a dense one's place. dead: units whose "
+    "weights are all zero. duplicate: units with the weights of an earlier one. silent: units that nothing after them "
+    "uses. fan-in, connections an input: least / median / most. Locality is of each unit's squared weights on the "
+    "image, beside the same shuffled: rms radius in pixels; the best window's share; the number of pixels that matter; "
+    "adjacent inputs of one unit, in units of chance and in deviations z; the cosine with the best shifted copy among "
+    "other units. delta: norm of the weights that no convolution reaches, off-local, over that of all.",
 )
 
 
@@ -52,7 +58,7 @@ def prune_stats(
     else:
         derived = False
     if out is not None:
-        check_writable(out)
+        check_writable(out, *config.files)
     if out == "-" and as_json:
         raise UsageError("--json and -o - both want standard output", hint="name a file with -o")
     if plots is not None:

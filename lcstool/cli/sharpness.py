@@ -4,10 +4,13 @@ from dataclasses import asdict
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, print_json, stdout
-from lcstool.cli.options import AsJson, configured
+from lcstool.cli.options import AsJson, closing, configured
 from lcstool.stages.sharpness.config import SharpnessConfig
 
-EPILOG = "Example:  lcstool train --arch vanilla-cnn --optim sgd -o - | lcstool sharpness - --train-size 2000"
+EPILOG = closing(
+    "lcstool train --arch vanilla-cnn --optim sgd -o - | lcstool sharpness - --train-size 2000",
+    columns="residual: |H v - value v| for the eigenvector v that was found, of length 1.",
+)
 
 
 @app.command(epilog=EPILOG)

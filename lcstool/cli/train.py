@@ -8,7 +8,7 @@ import typer
 
 from lcstool.cli import app
 from lcstool.cli.console import new_table, percent, print_json, stderr, stdout
-from lcstool.cli.options import AsJson, DryRun, configured
+from lcstool.cli.options import AsJson, DryRun, closing, configured
 from lcstool.cli.ranks import on_ranks, stop_together
 from lcstool.cli.streams import derived_name, stem_of
 from lcstool.cli.train_report import TrainProgress, locality_line, result_table, screen_line
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from lcstool.distributed import Group
     from lcstool.stages.train.interface import TrainOutputs, TrainResult
 
-EPILOG = (
-    "Example:  lcstool train --arch s-fc --optim beta-lasso -o net.safetensors  &&  lcstool info net.safetensors\n\n"
-    "Piped:  lcstool train --arch s-conv --optim sgd -o - | lcstool info -"
+EPILOG = closing(
+    "lcstool train --arch s-fc --optim beta-lasso -o net.safetensors && lcstool info net.safetensors",
+    "lcstool train --arch s-conv --optim sgd -o - | lcstool info -",
+    columns="train, test of an epoch: loss and accuracy, the training ones as the epoch went, with augmentation. "
+    "density: share of weights that are not zero. beta*lambda / row rms: the threshold beside the root mean square of "
+    "a unit's weights, the median over units.",
 )
 OUTPUT = "Output"
 
@@ -36,7 +39,8 @@ def train(
                      rich_help_panel=OUTPUT, show_default=False),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the state an interrupted run left.", rich_help_panel=OUTPUT)
+        bool, typer.Option("--resume", help="Go on from the state an interrupted run left.", metavar=" ",
+                           rich_help_panel=OUTPUT),
     ] = False,
     metrics: Annotated[
         Path | None,
@@ -46,7 +50,7 @@ def train(
     as_json: AsJson = False,
     dry_run: DryRun = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress and no table on stderr.", rich_help_panel=OUTPUT)
+        bool, typer.Option("--quiet", "-q", help="No progress and no table.", metavar=" ", rich_help_panel=OUTPUT)
     ] = False,
 ) -> None:  # fmt: skip
     """Train a network: any architecture of the registry, by SGD or beta-LASSO.
@@ -85,7 +89,7 @@ def _train(
     outputs = _outputs(config, name, stem, metrics)
     quiet = quiet or not group.leads
     if group.leads:
-        _check_outputs(outputs, resume, quiet)
+        _check_outputs(config, outputs, resume, quiet)
     progress = TrainProgress(quiet)
     with stop_together(group) as stop_requested, progress:
         result = run_stage(config, outputs, resume, progress, stop_requested, group)
@@ -93,10 +97,10 @@ def _train(
         _show_result(config, result, as_json, quiet, named=out is not None)
 
 
-def _check_outputs(outputs: "TrainOutputs", resume: bool, quiet: bool) -> None:
+def _check_outputs(config: TrainConfig, outputs: "TrainOutputs", resume: bool, quiet: bool) -> None:
     from lcstool.checkpoint import check_writable
 
-    check_writable(outputs.out)
+    check_writable(outputs.out, config.init)
     check_writable(outputs.partial)
     if outputs.metrics is not None:
         check_writable(outputs.metrics)

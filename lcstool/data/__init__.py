@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lcstool.errors import UsageError
+from lcstool.options import meant
 
 if TYPE_CHECKING:
     from lcstool.data.dataset import ImageDataset
@@ -69,7 +70,8 @@ def parse_dataset(name: str) -> tuple[str, Path | None]:
     """Split `npz:PATH` into a source's name and its path; UsageError if it is not of the registry's form."""
     source, colon, path = name.partition(":")
     if source not in DATASETS:
-        raise UsageError(f"unknown data set {name!r}; known: {', '.join(dataset_names())}")
+        known = f"unknown data set {name!r}; known: {', '.join(dataset_names())}"
+        raise UsageError(known, hint=meant(source, DATASETS))
     if DATASETS[source].takes_path != bool(path):
         wanted = f"{source}:PATH" if DATASETS[source].takes_path else source
         raise UsageError(f"data set {name!r}: expected {wanted}")

@@ -84,7 +84,7 @@ def _locality_map(fig: Any, layer: "LayerStats") -> None:
         axis.set_title(title)
     fig.supxlabel("displacement right (pixels)", fontsize=8)
     axes[0].set_ylabel("displacement down (pixels)")
-    decades = [10.0**power for power in range(1, 1 + int(np.log10(scale)))]
+    decades = [10.0**power for power in range(1, 1 + int(np.log10(scale)))] or [3.0]
     ticks = [-decade for decade in reversed(decades)] + [0.0, *decades]
     bar = fig.colorbar(image, ax=list(axes), label="pairs against chance (z)", shrink=0.75, ticks=ticks)
     bar.ax.set_yticklabels([f"{tick:g}" for tick in ticks])

@@ -146,6 +146,7 @@ def test_a_wrong_value_is_refused_by_the_field_it_is_in(name: str, value: Any) -
         ({"init": "x", "dropout": 0.5}, "dropout is part of the model in --init"),
         ({"init": "x", "connectivity": "fc"}, "connectivity is part of the model in --init"),
         ({"refit": True}, "refit keeps the zeros of a trained model"),
+        ({"optim": "sgd", "beta": 5.0}, "beta is for beta-lasso"),
         ({"optim": "sgd", "step_in_backward": True}, "step_in_backward is for beta-lasso"),
         ({"precision": "fp16", "step_in_backward": True}, "step_in_backward is for beta-lasso"),
         ({"optim": "sgd", "log_screen": True}, "log_screen is for beta-lasso without"),

@@ -17,6 +17,7 @@ from lcstool.stages.train.run_config import RunOptions
 from lcstool.stages.train.switch_times import parse_snapshots
 
 OPTIMIZERS = ("sgd", "beta-lasso")
+LASSO_ONLY = ("lambda_conv", "lambda_fc", "beta")
 SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("fp32", "bf16", "fp16", "fp64")
 LR_MATCHES = ("none", "orbit")
@@ -196,12 +197,13 @@ class TrainConfig(RunOptions, LcnOptions):
             raise UsageError(
                 "beta-lasso has no momentum and no weight decay", hint="use --optim sgd for those"
             )
+        unused = [name for name in LASSO_ONLY if getattr(self, name) != getattr(TrainConfig, name)]
+        if self.optim == "sgd" and unused:
+            raise UsageError(f"{unused[0]} is for beta-lasso", hint="--optim beta-lasso")
         bits = self.round_bits
         _require(bits is None or 1 <= bits <= 12, "round_bits", bits, "in 1 to 12")
         if bits is not None and self.step_in_backward:
-            raise UsageError(
-                "step_in_backward moves parameters while round_bits has them rounded; give one of them"
-            )
+            raise UsageError("step_in_backward moves parameters while round_bits has them rounded")
         is_plain = self.optim == "beta-lasso" and self.precision != "fp16" and self.lr_match == "none"
         if self.step_in_backward and not is_plain:
             raise UsageError(

@@ -10,6 +10,7 @@ from torch import nn
 from lcstool.checkpoint import check_writable
 from lcstool.data.preprocess import pixel_permutation
 from lcstool.distributed import gathered, whole
+from lcstool.errors import OutputError
 from lcstool.evaluation import LOSS_UNITS, Score
 from lcstool.locality import measure_locality, units_on_grid
 from lcstool.models.build import WEIGHT_LAYERS, weight_layers
@@ -87,7 +88,10 @@ class MetricsFile:
                     break
                 if record.get("epoch", first_epoch) < first_epoch:
                     kept.append(line)
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        try:
+            path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
 
     def append(self, record: Record) -> None:
         if self.path is not None:
