@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lcstool.cli.options import resolve
+from lcstool.cli.config_file import resolve
 from lcstool.stages.train.config import TrainConfig
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

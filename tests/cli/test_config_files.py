@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lcstool.cli.options import resolve, to_yaml
+from lcstool.cli.config_file import resolve, to_yaml
 from lcstool.errors import UsageError
 from lcstool.stages.train.config import TrainConfig
 

@@ -13,7 +13,7 @@ import torch
 import yaml
 from fuzz.fuzzing import TooSlow, counts, fuzz, limits, mutated, replaced_values, report
 
-from lcstool.cli.options import resolve
+from lcstool.cli.config_file import resolve
 from lcstool.data import load_dataset
 from lcstool.errors import UsageError
 from lcstool.stages.bound.config import BoundConfig
