@@ -186,8 +186,10 @@ def tiny_config(tiny_npz: Path) -> Callable[..., TrainConfig]:
     def make(**changes: Any) -> TrainConfig:
         fields = {
             "dataset": f"npz:{tiny_npz}", "alpha": 1, "epochs": 2, "batch_size": 16, "augment": "none",
-            "lambda_conv": 1e-3, "lambda_fc": 1e-3, "device": "cpu",
+            "device": "cpu",
         }  # fmt: skip
+        if changes.get("optim", "sgd" if "init" in changes else "beta-lasso") == "beta-lasso":
+            fields |= {"lambda_conv": 1e-3, "lambda_fc": 1e-3}
         if "init" in changes:
             del fields["alpha"]
         return TrainConfig(**(fields | changes))

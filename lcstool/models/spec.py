@@ -135,6 +135,8 @@ class ModelSpec:
     @staticmethod
     def from_json(spec: Mapping[str, Any], where: str) -> "ModelSpec":
         """The inverse of `to_json`; BadInputError says what is wrong with a spec from outside."""
+        if not spec:
+            raise BadInputError(f"{where} does not say what network it is")
         try:
             args = dict(spec["args"])
             height, width = args.pop("image")

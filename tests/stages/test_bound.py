@@ -19,6 +19,8 @@ from lcstool.stages.bound.config import CODES, BoundConfig
 from lcstool.stages.bound.result import BoundResult
 from lcstool.stages.bound.search import prune
 from lcstool.stages.bound.stage import bound, decode_file
+from lcstool.stages.prune_stats.config import PruneStatsConfig
+from lcstool.stages.prune_stats.stage import prune_stats
 from lcstool.stages.train.config import TrainConfig
 
 Config = Callable[..., TrainConfig]
@@ -175,6 +177,11 @@ def test_any_file_is_counted(tmp_path: Path, bounded: Run) -> None:
         bounded(path, samples=100, train_error=0.1, code="entropy")
     with pytest.raises(BadInputError):
         bounded(path)
+    pruned = tmp_path / "pruned.safetensors"  # ours, but it names no architecture either
+    prune_stats(PruneStatsConfig(files=(str(path),), threshold=1.5), str(pruned))
+    assert bounded(pruned, samples=100, train_error=0.1).size.num_nonzeros == 1
+    with pytest.raises(BadInputError, match="does not say what network it is"):
+        bounded(pruned)
 
 
 def test_broken_codes_are_refused(net: Path, bounded: Run, tmp_path: Path) -> None:

@@ -105,7 +105,8 @@ def bound(
 def _is_only_counted(checkpoint: Checkpoint) -> bool:
     """Whether a file is too large to be held in codes' hands, or names no architecture to be rebuilt."""
     size = sum(info.num_bytes for info in checkpoint.tensors.values())
-    return checkpoint.header is None or size > _LARGE_BYTES
+    header = checkpoint.header
+    return header is None or (header.kind == "model" and header.model is None) or size > _LARGE_BYTES
 
 
 def _counted(config: BoundConfig, checkpoint: Checkpoint) -> BoundResult:
