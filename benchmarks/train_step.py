@@ -1,7 +1,7 @@
 """Time of a training step of an S-FC by beta-LASSO, through the loop of `lcstool train`, loader included.
 
-    python benchmarks/train_step.py [--alpha 10] [--batch 512] [--steps 4] [--rounds 5] [--augment crop-flip]
-        [--precision fp32] [--device cpu] [--threads 1] [--inductor] [--json FILE]
+    python benchmarks/train_step.py [--alpha 10] [--memory-alpha 40] [--batch 512] [--steps 4] [--rounds 5]
+        [--augment crop-flip] [--precision fp32] [--device cpu] [--threads 1] [--inductor] [--json FILE]
 
 On CUDA the defaults are alpha 150 (256 M weights), bf16 and 40 steps a round. Each way is an epoch of so many steps,
 all ways interleaved in one process with their limits: the matrix products of one step alone, at its shapes and in its
@@ -141,7 +141,8 @@ def make_data(folder: Path, images: int) -> Path:
 def peak(way: str, options: argparse.Namespace) -> dict[str, float]:
     """Bytes and seconds a step of one way, in a process of its own."""
     command = [sys.executable, __file__, "--peak-of", way]
-    for name in ("alpha", "batch", "augment", "precision", "device", "threads"):
+    command += ["--alpha", str(options.memory_alpha)]
+    for name in ("batch", "augment", "precision", "device", "threads"):
         command += [f"--{name}", str(getattr(options, name))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -212,6 +213,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--alpha", type=int, help="base channels [10; 150 on CUDA]")
+    parser.add_argument(
+        "--memory-alpha", type=int, help="that whose memory is told [4 times alpha; alpha on CUDA]"
+    )
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--steps", type=int, help="a round [4; 40 on CUDA]")
     parser.add_argument("--rounds", type=int, default=5)
@@ -225,6 +229,7 @@ def main() -> None:
     options = parser.parse_args()
     on_gpu = options.device != "cpu"
     options.alpha = options.alpha or (150 if on_gpu else 10)
+    options.memory_alpha = options.memory_alpha or options.alpha * (1 if on_gpu else 4)
     options.steps = options.steps or (40 if on_gpu else 4)
     options.precision = options.precision or ("bf16" if on_gpu else "fp32")
     torch.set_num_threads(options.threads)
@@ -279,13 +284,17 @@ def report(options: argparse.Namespace, data: Path) -> None:
     wanted = targets(found, options, weights, flop)
     del ways, same, other, loop, runs, run_products
     memory = {way: peak(way, options) for way in settings}
-    print("\n| way | peak memory, MB | copies of the weights | ms a step |\n|---|---|---|---|")
+    print(f"\nA process, alpha {options.memory_alpha}\n")
+    print("| way | peak memory, MB | copies of the weights | ms a step |\n|---|---|---|---|")
     for name, numbers in memory.items():
         most = numbers["peak_bytes"]
         copies = most / numbers["weight_bytes"]
         print(f"| {name} | {most / 1e6:.0f} | {copies:.2f} | {1e3 * numbers['step_s']:.2f} |")
     document: dict[str, Any] = {"ways": found, "ceilings": limits, "memory": memory, "flop": flop}
-    document |= {name: getattr(options, name) for name in ("alpha", "batch", "precision", "augment", "steps")}
+    document |= {
+        name: getattr(options, name)
+        for name in ("alpha", "memory_alpha", "batch", "precision", "augment", "steps")
+    }
     write_json(options.json, document | {"weights": weights}, wanted, device)
 
 
