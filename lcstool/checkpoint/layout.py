@@ -87,10 +87,9 @@ def header_length(first_bytes: bytes, where: str) -> int:
             hint="pickles are never loaded; in Python: safetensors.torch.save_file(torch.load('net.pt', "
             "weights_only=True), 'net.safetensors')",
         )
-    if length > MAX_HEADER_BYTES and all(
-        chr(byte).isprintable() or byte in b"\n\r\t" for byte in first_bytes[:8]
-    ):
-        text = first_bytes[:8].decode("latin-1").split("\n")[0]
+    is_text = all(32 <= byte < 127 or byte in b"\n\r\t" for byte in first_bytes[:8])
+    if length > MAX_HEADER_BYTES and is_text:
+        text = first_bytes[:8].decode("ascii").split("\n")[0]
         hint = "the stage before writes its file there with -o -" if where == "standard input" else None
         raise BadInputError(f"{where} is text that begins with {text!r}, not a safetensors file", hint=hint)
     if not 2 <= length <= MAX_HEADER_BYTES:

@@ -71,6 +71,12 @@ def test_impossible_header_length(tmp_path: Path, length: int) -> None:
     assert f"a header of {length} bytes" in refusal(path)
 
 
+def test_text_is_called_text(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("# lcstool\nis not a network")
+    assert "is text that begins with '# lcstoo'" in refusal(path)
+
+
 def test_header_length_beyond_the_file(tmp_path: Path) -> None:
     path = tmp_path / "odd"
     path.write_bytes(struct.pack("<Q", 80_000_001) + b"{}")
