@@ -126,7 +126,13 @@ def table3(made: Recipe) -> None:
             axis.axhline(index - 0.5, color="0.85", linewidth=0.5)
         axis.set_xlim(right=1.05)
         axis.set_xlabel("r with the profile of true labels")
-        fig.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=4, columnspacing=1)
+        fig.legend(
+            *axis.get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=4,
+            columnspacing=1,
+            handletextpad=0.2,
+        )
     note(
         made,
         "Random labels are drawn once for each seed. The closed form is that of full gradient descent, the networks "
