@@ -22,7 +22,7 @@ _BLOCK_BYTES = 1 << 24
 _ABOUT = {
     "stats": "it holds what prune-stats counted; the network is the file that was counted",
     "profile": "it holds energy profiles; the networks are the files they were measured on",
-    "basis": "it holds the principal components of patches, from lcstool energy --basis-out",
+    "basis": "it holds the principal components of patches, from lcstool energy --save-basis",
     "path": "it holds a path between networks; lcstool interpolate FILE --export best -o NET makes one of it",
     "lcn": "it holds runs of linear convolutional networks; lcstool linear compose shows them",
     "code": "it holds a network as bits; lcstool bound FILE --decode -o NET gives the network back",

@@ -118,7 +118,7 @@ def _options(config_class: type[Any]) -> dict[str, inspect.Parameter]:
         if choices:
             help_text += f" One of {', '.join(choices)}."
         has_default = entry.default is not MISSING and entry.default not in (None, ())
-        if has_default and entry.default is not False and entry.metadata.get("show_default", True):
+        if has_default and entry.default is not False:
             help_text += f" [default: {_short(entry.default)}]"
         declared = list[str] if get_origin(base) is tuple else base
         option = typer.Option(

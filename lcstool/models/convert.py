@@ -72,11 +72,12 @@ def embedded_tensors(
             tensors[f"{name}.weight"] = _local_weight(filters_OLK, geometry)
         else:
             support = convolution_support(geometry, embedding.pad_inputs, found.padding_modes[name])
-            dense, csr = dense_matrix(support, filters_OLK), csr_matrix(support, filters_OLK)
-            is_smaller = csr.num_bytes < dense.num_bytes
-            tensors[f"{name}.weight"] = (
-                csr if storage == "csr" or (storage == "auto" and is_smaller) else dense
-            )
+            matrix: StreamedTensor | CsrTensor = dense_matrix(support, filters_OLK)
+            if storage != "dense":
+                compressed = csr_matrix(support, filters_OLK)
+                if storage == "csr" or compressed.num_bytes < matrix.num_bytes:
+                    matrix = compressed
+            tensors[f"{name}.weight"] = matrix
         if isinstance(bias, Tensor):
             tensors[f"{name}.bias"] = (
                 bias.flatten() if connectivity == "fc" else bias.view(geometry.out_shape)
