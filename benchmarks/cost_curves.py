@@ -30,7 +30,7 @@ from lcstool.checkpoint import Header, StreamedTensor, write_checkpoint
 from lcstool.models import ModelSpec, build_model
 from lcstool.models.build import empty_model
 from lcstool.models.sizing import sized_by_fc_params
-from lcstool.models.trace import trace
+from lcstool.models.wiring.trace import trace
 
 LONG_S = 10.0  # runs that take longer are not repeated
 TINY = 0  # stands for the smallest network there is

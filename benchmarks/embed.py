@@ -33,10 +33,10 @@ from torch import Tensor, nn
 from lcstool.checkpoint import Header, write_checkpoint
 from lcstool.models import ModelSpec, build_model
 from lcstool.models.build import empty_model
-from lcstool.models.geometry import ConvGeometry
-from lcstool.models.phi import dense_matrix, filters_of
-from lcstool.models.support import convolution_support
-from lcstool.models.trace import trace
+from lcstool.models.embedding.phi import dense_matrix, filters_of
+from lcstool.models.embedding.support import convolution_support
+from lcstool.models.layers.geometry import ConvGeometry
+from lcstool.models.wiring.trace import trace
 
 
 def triple_loop(geometry: ConvGeometry, weight: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from measure import (
 from torch import Tensor
 from torch.nn import functional as F
 
-from lcstool.models.local import LocallyConnected2d
+from lcstool.models.layers.local import LocallyConnected2d
 
 # Shape suffixes: B batch, C input channels, O output channels, P Q output height and width, K taps of a kernel.
 

@@ -166,7 +166,7 @@ def peak_and_seconds(*arguments: str) -> tuple[int, float]:
     """Peak resident bytes of a process that runs one of our commands, and its wall time."""
     # Not getrusage: its maximum survives exec, so that a child would show its parent's.
     code = (
-        "import sys\nfrom lcstool.cli import app\ntry:\n app(sys.argv[1:])\nexcept SystemExit as end:\n"
+        "import sys\nfrom lcstool.cli.main import app\ntry:\n app(sys.argv[1:])\nexcept SystemExit as end:\n"
         " if end.code:\n  raise\n"
         "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')), file=sys.stderr)"
     )

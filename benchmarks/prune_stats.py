@@ -24,7 +24,7 @@ from lcstool.checkpoint import Header, StreamedTensor, open_checkpoint, write_ch
 from lcstool.models import ModelSpec
 from lcstool.models.build import empty_model
 from lcstool.models.sizing import sized_by_fc_params
-from lcstool.models.trace import trace
+from lcstool.models.wiring.trace import trace
 from lcstool.weights import count_layer, find_weights
 
 

@@ -3,8 +3,8 @@
     python benchmarks/sparse_evaluation.py [--batch 2048] [--rounds 5] [--threads 1] [--device cpu] [--network FILE]
         [--json FILE]
 
-The first table is of single layers with random non-zeros. `chosen` is what `lcstool.models.sparse` takes for an
-evaluation of 10,000 images; `loss` is its time over that of the faster way. The compression, paid once an evaluation,
+The first table is of single layers with random non-zeros. `chosen` is what `lcstool.models.narrowing.sparse` takes for
+an evaluation of 10,000 images; `loss` is its time over that of the faster way. The compression, paid once an evaluation,
 is in images: how many of them the dense product computes in that time.
 
 The second table is of whole evaluations of 10,000 images of noise, compression included: S-FC (16x16, alpha 32) with

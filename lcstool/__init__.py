@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from lcstool.checkpoint import open_checkpoint as open_checkpoint
     from lcstool.models import build_model as build_model
     from lcstool.models import load_model as load_model
-    from lcstool.models.local import LocallyConnected2d as LocallyConnected2d
+    from lcstool.models.layers.local import LocallyConnected2d as LocallyConnected2d
     from lcstool.optim import BetaLasso as BetaLasso
 
 _PUBLIC = {
     "BetaLasso": "lcstool.optim",
-    "LocallyConnected2d": "lcstool.models.local",
+    "LocallyConnected2d": "lcstool.models.layers.local",
     "build_model": "lcstool.models",
     "load_model": "lcstool.models",
     "open_checkpoint": "lcstool.checkpoint",

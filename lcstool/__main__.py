@@ -1,6 +1,6 @@
 """`python -m lcstool`, the same as the `lcstool` command."""
 
-from lcstool.cli import main
+from lcstool.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -11,11 +11,9 @@ from torch.nn import functional as F
 
 from lcstool.data.dataset import Split
 from lcstool.distributed import ALONE, Group
-from lcstool.models.sparse import SparseProducts, compressible
+from lcstool.models.narrowing.sparse import SparseProducts, compressible
 
 # Shape suffixes: B batch, C classes.
-
-LOSS_UNITS = {"cross-entropy": "nats", "bce": "nats", "mse": "mse"}
 
 
 def compute_loss(loss: str, logits_BC: Tensor, labels_B: Tensor, label_smoothing: float = 0.0) -> Tensor:

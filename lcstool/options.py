@@ -1,90 +1,167 @@
-"""Configuration fields that carry what the command line says about them; no torch here."""
+"""Configuration fields that carry what the command line says about them, and the checks that follow; no torch here.
 
-import difflib
+A stage's configuration is a frozen dataclass that inherits `Config`. Each field is made by `option`, which holds its
+help, its choices and its range, so that the flag, the YAML key, the check and the history entry come from one line.
+"""
+
 import math
 from collections.abc import Iterable
-from dataclasses import field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
+from lcstool.choices import LOSSES
+from lcstool.data import parse_dataset
 from lcstool.errors import UsageError
+from lcstool.parsing import meant
 
-STORAGES = ("dense", "csr", "auto")
-LOSSES = ("cross-entropy", "mse", "bce")
+MAX_SEED = 2**32
 
 
-def option(default: Any, help: str, panel: str, **extra: Any) -> Any:
-    """A dataclass field with its help, its panel in the help, and optionally `choices` (a tuple or `datasets`)."""
-    return field(default=default, metadata={"help": help, "panel": panel, **extra})
+def option(
+    default: Any,
+    help: str,
+    panel: str,
+    *,
+    choices: tuple[str, ...] | str = (),
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    recorded: bool | str = True,
+    recorded_if_set: bool = False,
+    **extra: Any,
+) -> Any:
+    """A dataclass field with what the command line, the checks and the history need to know of it.
+
+    Args:
+        default: Its default value.
+        help: One sentence.
+        panel: Of the help.
+        choices: The words it may be, or `datasets`.
+        at_least, above, at_most, below: Its range. A number without an upper bound must still be finite.
+        recorded: Whether a history entry keeps it: what cannot change a result is left out. `name` keeps the last part
+            of a path, `dataset` the name of a data set without its folder.
+        recorded_if_set: Keep it only where it is not the default, as in files written before there was such a field.
+        extra: `argument=True` for a positional argument, `optional=True` for one that may be missing.
+    """
+    bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    metadata = {"help": help, "panel": panel, "choices": choices, "bounds": bounds}
+    metadata |= {"recorded": recorded, "recorded_if_set": recorded_if_set, **extra}
+    return field(default=default, metadata=metadata)
+
+
+def file_argument(help: str, default: str = "-") -> Any:
+    """The file that a stage reads; a history entry has its digest instead."""
+    return option(default, help, "", argument=True, recorded=False)
+
+
+def files_argument(help: str, **extra: Any) -> Any:
+    """The files that a stage reads, in order."""
+    return option((), help, "", argument=True, recorded=False, **extra)
+
+
+def dataset_option(panel: str, help: str, default: str | None = "leaves") -> Any:
+    """The data set that a stage reads."""
+    return option(default, help, panel, choices="datasets", recorded="dataset")
 
 
 def data_dir_option(panel: str) -> Any:
-    """The field that says where data sets are kept, the same in every stage that loads one."""
+    """Where data sets are kept, the same in every stage that loads one."""
     help = "Folder of downloads and built-in data [default: $LCSTOOL_DATA or ~/.cache/lcstool]."
-    return option(None, help, panel)
+    return option(None, help, panel, recorded=False)
 
 
-def meant(word: Any, known: Iterable[str]) -> str | None:
-    """A hint at the word that is most like a misspelt one, if any is."""
-    near = difflib.get_close_matches(str(word).lower(), list(known), n=1)
-    return f"did you mean {near[0]}?" if near else None
+def train_size_option(panel: str) -> Any:
+    """How many of the training images a measurement is taken on."""
+    help = "Use a class-balanced subset of this many training images, drawn by the seed [default: all]."
+    return option(None, help, panel, at_least=1)
 
 
-def check_choices(config: Any) -> None:
-    """UsageError naming the first field whose value is none of its choices."""
-    for entry in fields(config):
-        choices, value = entry.metadata.get("choices"), getattr(config, entry.name)
-        if isinstance(choices, tuple) and value is not None and value not in choices:
-            raise UsageError(
-                f"{entry.name} {value!r} is not one of {', '.join(choices)}", hint=meant(value, choices)
-            )
+def loss_option(panel: str, whose: str) -> Any:
+    """The loss of a measurement."""
+    return option(None, f"Loss [default: the one {whose} trained by].", panel, choices=LOSSES)
 
 
-def parse_image_size(text: str) -> tuple[int, int] | None:
-    """`32` or `32x48` as (height, width); None if it is neither."""
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and 1 <= int(side) <= 4096 for side in sides):
-        return None
-    return int(sides[0]), int(sides[-1])
+def seed_option(panel: str, help: str) -> Any:
+    """The seed of all that a stage draws. A history entry has it beside the configuration, not in it."""
+    return option(0, help, panel, at_least=0, below=MAX_SEED, recorded=False)
 
 
-def parse_input_shape(text: str) -> tuple[int, int, int]:
-    """`3x32x32` as channels, height, width; UsageError otherwise."""
-    sides = text.lower().split("x")
-    if len(sides) != 3 or not all(side.isdecimal() and 1 <= int(side) <= 4096 for side in sides):
-        raise UsageError(f"input {text!r} is not of the form CxHxW", hint="write it like 3x32x32")
-    return int(sides[0]), int(sides[1]), int(sides[2])
+def device_option(panel: str, what: str = "") -> Any:
+    """The device that a stage computes on."""
+    return option("auto", f"auto, cpu, cuda or cuda:i{what}.", panel, recorded=False)
 
 
-def parse_sizes(text: str, name: str) -> tuple[int, ...]:
-    """`3,2,2` as whole numbers of at least 1; UsageError otherwise."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and 1 <= int(part) <= 10_000 for part in parts):
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The base of every stage's configuration: its fields are checked when it is made."""
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            check_field(entry, getattr(self, entry.name))
+        files = [value for entry in fields(self) if entry.metadata.get("argument")
+                 for value in _as_tuple(getattr(self, entry.name))]  # fmt: skip
+        if files.count("-") > 1:
+            raise UsageError("'-' stands twice, but standard input can be read once")
+        self.check()
+
+    def check(self) -> None:
+        """UsageError for fields that do not go together, or are not of their form."""
+
+    def refuse(self, names: Iterable[str], why: str) -> None:
+        """UsageError naming the first of these options that was set, although it has no effect."""
+        wanted = set(names)
+        for entry in fields(self):
+            if entry.name in wanted and getattr(self, entry.name) != entry.default:
+                raise UsageError(f"--{entry.name.replace('_', '-')} has no effect {why}", hint="leave it out")
+
+
+def check_field(entry: Field[Any], value: Any) -> None:
+    """UsageError unless a field's value is one of its choices and within its range; None always is."""
+    if value is None:
+        return
+    choices, bounds = entry.metadata["choices"], entry.metadata["bounds"]
+    if choices == "datasets":
+        parse_dataset(value)
+    elif choices and value not in choices:
         raise UsageError(
-            f"{name} {text!r} is not a list of whole numbers of at least 1", hint=f"--{name} 3,2,2"
+            f"{entry.name} {value!r} is not one of {', '.join(choices)}", hint=meant(value, choices)
         )
-    return tuple(map(int, parts))
+    if any(bound is not None for bound in bounds.values()) and not _is_within(value, **bounds):
+        raise UsageError(f"{entry.name} must be {_range_text(value, **bounds)}, got {value}")
 
 
-def parse_architecture(kernels: str, strides: str | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Both lists, as many of one as of the other; strides are 1 where they are left out."""
-    sizes = parse_sizes(kernels, "kernels")
-    steps = (1,) * len(sizes) if strides is None else parse_sizes(strides, "strides")
-    if len(steps) != len(sizes):
-        raise UsageError(
-            f"{len(sizes)} kernel sizes, but {len(steps)} strides", hint="give one stride a layer"
-        )
-    return sizes, steps
+def _is_within(
+    value: float, at_least: float | None, above: float | None, at_most: float | None, below: float | None
+) -> bool:
+    return (
+        math.isfinite(value)
+        and (at_least is None or value >= at_least)
+        and (above is None or value > above)
+        and (at_most is None or value <= at_most)
+        and (below is None or value < below)
+    )
 
 
-def parse_filter(text: str, name: str = "filter") -> tuple[float, ...]:
-    """`1,0.3,1` as numbers, highest power of x first; UsageError otherwise."""
-    try:
-        entries = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        entries = ()
-    if not entries or not all(map(math.isfinite, entries)):
-        raise UsageError(
-            f"{name} {text!r} is not a list of finite numbers",
-            hint="write it like 1,0.3,1; one that begins with a minus sign after `--`",
-        )
-    return entries
+def _range_text(
+    value: float, at_least: float | None, above: float | None, at_most: float | None, below: float | None
+) -> str:
+    """`>= 1`, `finite and > 0`, `in [0, 1)`."""
+    low = f"[{at_least:g}" if at_least is not None else f"({above:g}" if above is not None else None
+    high = (
+        _number(at_most) + "]" if at_most is not None else _number(below) + ")" if below is not None else None
+    )
+    if low is not None and high is not None:
+        return f"in {low}, {high}"
+    finite = "finite and " if isinstance(value, float) else ""
+    if low is not None:
+        return f"{finite}{f'>= {at_least:g}' if at_least is not None else f'> {above:g}'}"
+    return f"{finite}{f'<= {at_most:g}' if at_most is not None else f'< {below:g}'}"
+
+
+def _number(value: float | None) -> str:
+    return "2^32" if value == MAX_SEED else f"{value:g}"
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)

@@ -10,9 +10,9 @@ from lcstool.checkpoint import CsrTensor, StreamedTensor
 from lcstool.checkpoint.sparse import dense_rows
 from lcstool.models import Embedding, ModelSpec, build_model
 from lcstool.models.build import empty_model
-from lcstool.models.convert import convolution_layers, embedded_tensors
-from lcstool.models.embedding import embed_modules
-from lcstool.models.trace import trace
+from lcstool.models.embedding.modules import embed_modules
+from lcstool.models.embedding.tensors import convolution_layers, embedded_tensors
+from lcstool.models.wiring.trace import trace
 
 
 def realise(tensors: dict[str, object]) -> dict[str, Tensor]:

@@ -14,8 +14,8 @@ import traceback
 from importlib import import_module
 from typing import Any
 
-WARM = ("torch", "torchvision.datasets", "yaml", "rich.table", "rich.progress", "lcstool.cli", "lcstool.models.build",
-        "lcstool.stages.info", "lcstool.stages.train.stage", "lcstool.stages.train.plan")  # fmt: skip
+WARM = ("torch", "torchvision.datasets", "yaml", "rich.table", "rich.progress", "lcstool.cli.main",
+        "lcstool.models.build", "lcstool.stages.info", "lcstool.stages.train.stage", "lcstool.stages.train.plan")  # fmt: skip
 
 
 def become(request: dict[str, Any]) -> None:
@@ -32,7 +32,7 @@ def become(request: dict[str, Any]) -> None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
         sys.argv = ["lcstool", *request["argv"]]
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        import_module("lcstool.cli").main()
+        import_module("lcstool.cli.main").main()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

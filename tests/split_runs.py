@@ -14,9 +14,9 @@ from typing import Any
 
 from surroundings import outputs_of
 
+from lcstool.devices import local_part
 from lcstool.distributed import Group, join, shards
 from lcstool.errors import LcsError
-from lcstool.runtime import local_part
 from lcstool.stages.train import placement
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.interface import Silent

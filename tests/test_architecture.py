@@ -144,7 +144,7 @@ def test_a_file_is_a_room() -> None:
 def test_help_needs_no_torch() -> None:
     code = (
         "import sys; sys.argv = ['lcstool', 'train', '--help']\n"
-        "from lcstool.cli import app\n"
+        "from lcstool.cli.main import app\n"
         "try: app()\n"
         "except SystemExit: pass\n"
         "slow = {'torch', 'numpy', 'matplotlib', 'scipy', 'torchvision', 'safetensors'} & set(sys.modules)\n"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lcstool.data.dataset import Split
 from lcstool.evaluation import compute_loss, evaluate
-from lcstool.models import sparse
+from lcstool.models.narrowing import sparse
 
 LOGITS = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 2, 0, 1])

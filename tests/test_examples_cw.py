@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lcstool.cli import app
+from lcstool.cli.main import app
 from lcstool.energy import PatchBasis
 
 CW = Path(__file__).parents[1] / "examples" / "cw"

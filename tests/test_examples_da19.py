@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lcstool.cli import app
+from lcstool.cli.main import app
 
 DA19 = Path(__file__).parents[1] / "examples" / "da19"
 FIGURES = {f"fig{number}" for number in range(2, 13)}

@@ -17,7 +17,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from lcstool.cli import app
+from lcstool.cli.main import app
 
 FOLDER = Path(__file__).parents[1] / "examples" / "k21"
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lcstool.cli import app
+from lcstool.cli.main import app
 from lcstool.stages.info import scaling_table
 
 N20 = Path(__file__).parents[1] / "examples" / "n20"

@@ -35,7 +35,7 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, data_dir: Path) -> Non
 
 
 def test_the_table_of_stages_is_that_of_the_command_line() -> None:
-    from lcstool.cli import app
+    from lcstool.cli.main import app
 
     named = set(
         re.findall(r"^\| `(\w+(?:-\w+)*)` \|", README.read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from lcstool.devices import memory_errors, require_memory, resolve_device
 from lcstool.errors import DeviceError, UsageError
-from lcstool.runtime import memory_errors, require_memory, resolve_device, stream, versions
+from lcstool.randomness import stream
+from lcstool.record import versions
 
 
 @pytest.mark.parametrize("name", ["tpu", "", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "CPU"])
@@ -66,7 +68,7 @@ def test_versions_name_no_machine() -> None:
 
 
 def test_what_cannot_fit_is_refused_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lcstool.runtime.host_memory_bytes", lambda: 2_000_000_000)
+    monkeypatch.setattr("lcstool.devices.host_memory_bytes", lambda: 2_000_000_000)
     require_memory(2_000_000_000, torch.device("cpu"), "a net")
     with pytest.raises(DeviceError, match=r"a net takes about 2\.5 GB, and cpu has 2\.0 GB"):
         require_memory(2_500_000_000, torch.device("cpu"), "a net")
@@ -88,7 +90,7 @@ def test_stages_ask_before_they_allocate(stage: str, tmp_path: Path, monkeypatch
     constants = {"mean": [0.5] * 3, "std": [0.2] * 3}
     file, out = str(tmp_path / "net.safetensors"), str(tmp_path / "out.safetensors")
     write_checkpoint(file, Header("model", spec.to_json(), constants), dict(build_model(spec).state_dict()))
-    monkeypatch.setattr("lcstool.runtime.host_memory_bytes", lambda: 1000)
+    monkeypatch.setattr("lcstool.devices.host_memory_bytes", lambda: 1000)
     run = {
         "embed": lambda: embed(EmbedConfig(file=file), out),
         "interpolate": lambda: interpolate(

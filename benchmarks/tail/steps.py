@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lcstool.data.dataset import Split
-from lcstool.models.sparse import compress, linear
+from lcstool.models.narrowing.sparse import compress, linear
 from lcstool.optim import BetaLasso
 from lcstool.optim.screen import rounding_of
 from lcstool.stages.train.config import TrainConfig

@@ -12,7 +12,7 @@ import numpy as np
 
 from lcstool.data import load_dataset
 from lcstool.data.preprocess import pixel_permutation
-from lcstool.options import parse_image_size
+from lcstool.parsing import parse_image_size
 
 # Shape suffixes: N images, C channels, H W image.
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lcstool.checkpoint import open_checkpoint
 from lcstool.models import load_model
-from lcstool.models.local import FullyConnected2d
-from lcstool.models.subspace import Subspace
+from lcstool.models.embedding.subspace import Subspace
+from lcstool.models.layers.local import FullyConnected2d
 from lcstool.plots.style import DIVERGING, PAGE_INCHES, SEQUENTIAL, bare
 
 # Shape suffixes: O output channels, L output positions, U = O L units, C input channels, H W the input's rows and

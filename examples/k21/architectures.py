@@ -11,7 +11,7 @@ from runs import Document, kernels, percent
 
 from lcstool.lcn import LinearConvArchitecture, count_factorizations, root_pattern
 from lcstool.plots.style import PAGE_INCHES
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 _FILTERS = {"demo": 400, "small": 4000, "paper": 20000}
 _LARGEST = 5  # end-to-end size of the figure

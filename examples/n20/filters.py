@@ -11,7 +11,7 @@ from lcstool.checkpoint import open_checkpoint
 from lcstool.models import ModelSpec
 from lcstool.plots.filters import draw_filters
 from lcstool.plots.style import COLUMN_INCHES, PAGE_INCHES
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 from lcstool.weights import find_weights
 from lcstool.weights.grid import sample_units
 

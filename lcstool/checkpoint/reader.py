@@ -1,6 +1,5 @@
 """Read a safetensors file lazily, from a path or from standard input."""
 
-import hashlib
 import os
 import sys
 import tempfile
@@ -12,8 +11,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from lcstool.checkpoint.digest import streamed_digest
 from lcstool.checkpoint.header import Header
-from lcstool.checkpoint.layout import DTYPE_NAMES, TensorInfo, header_length, parse_header
+from lcstool.checkpoint.layout import TensorInfo, header_length, parse_header
 from lcstool.checkpoint.sparse import PARTS, check_csr, dense_rows, storage_entries
 from lcstool.errors import BadInputError, UsageError
 
@@ -129,17 +129,9 @@ class Checkpoint:
         return self.header
 
     def digest(self) -> str:
-        """The content digest: SHA-256 over sorted names, dtypes, shapes and bytes, as `sha256:...`.
-
-        Two files with the same tensors have the same digest, whatever their metadata.
-        """
-        hasher = hashlib.sha256()
-        for name in sorted(self.tensors):
-            info = self.tensors[name]
-            hasher.update(f"{name}\0{DTYPE_NAMES[info.dtype]}\0{list(info.shape)}\0".encode())
-            for block in self.rows(name):
-                hasher.update(tensor_bytes(block))
-        return f"sha256:{hasher.hexdigest()}"
+        """The content digest (`content_digest`): the same for the same tensors, whatever the metadata."""
+        infos = sorted(self.tensors.items())
+        return streamed_digest((name, (info.dtype, info.shape, self.rows(name))) for name, info in infos)
 
 
 def open_checkpoint(source: str | Path) -> Checkpoint:
@@ -186,9 +178,3 @@ def _opened(path: Path, where: str) -> IO[bytes]:
         return path.open("rb")
     except OSError as error:
         raise BadInputError(f"{where} cannot be read: {error.strerror or error}") from None
-
-
-def tensor_bytes(tensor: Tensor) -> memoryview:
-    """The tensor's bytes in row-major order, as safetensors stores them, without a copy where possible."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())  # type: ignore[arg-type]

@@ -13,9 +13,9 @@ from typing import IO
 import torch
 from torch import Tensor
 
+from lcstool.checkpoint.digest import tensor_bytes
 from lcstool.checkpoint.header import Header
 from lcstool.checkpoint.layout import lay_out
-from lcstool.checkpoint.reader import tensor_bytes
 from lcstool.checkpoint.sparse import CsrTensor, StreamedTensor
 from lcstool.errors import OutputError, UsageError
 

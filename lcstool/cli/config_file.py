@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from lcstool.errors import UsageError
-from lcstool.options import meant
+from lcstool.parsing import meant
 
 
 def resolve(config_class: type[Any], file: Path | None, flags: dict[str, Any]) -> Any:

@@ -1,8 +1,6 @@
 """What people see: tables, progress, warnings and errors, on stderr unless a command says otherwise."""
 
 import functools
-import json
-import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -105,11 +103,6 @@ def _whole_table() -> Callable[[str | None], "Table"]:
             return table
 
     return WholeTable
-
-
-def print_json(document: Any) -> None:
-    """One JSON document on stdout, full precision, no NaN."""
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:

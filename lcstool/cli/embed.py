@@ -1,22 +1,23 @@
 """`lcstool embed`: a convolutional network as its fully- or locally-connected equal."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcstool.cli import app
-from lcstool.cli.console import new_table, print_json, stderr, stdout
+from lcstool.cli.app import app
+from lcstool.cli.console import new_table
 from lcstool.cli.options import AsJson, DryRun, closing, configured
-from lcstool.cli.streams import derived_name, stem_of
-from lcstool.errors import UsageError
+from lcstool.cli.outputs import Outputs, derived_name, stem_of
 from lcstool.stages.embed.config import EmbedConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lcstool.stages.embed.plan import LayerPlan
+    from rich.console import Console
+
+    from lcstool.stages.embed.plan import EmbedPlan, LayerPlan
+    from lcstool.stages.embed.result import EmbedResult
 
 EPILOG = closing(
     "lcstool train --arch vanilla-cnn --optim sgd -o cnn.safetensors && "
@@ -43,32 +44,18 @@ def embed(
 
     The logits of both networks are compared before anything is written; a difference beyond the tolerance is exit 4.
     """
-    if as_json and out == "-":
-        raise UsageError("--json and -o - both want standard output", hint="give -o a file name")
     if dry_run:
-        _show_plan(config, as_json)
-        return
-    target = out if out is not None else derived_name(_stem(config))
+        from lcstool.stages.embed.plan import plan
+        from lcstool.stages.embed.source import choose_layers, open_source
 
-    from lcstool.checkpoint import check_writable
+        source = open_source(config)
+        Outputs(as_json=as_json).publish(plan(config, source, choose_layers(config, source)), _show_plan)
+        return
     from lcstool.stages.embed.stage import embed as run_stage
 
-    check_writable(target, config.file)
-    result = run_stage(config, target)
-    if as_json:
-        print_json(
-            {"out": target, "model": result.header.model, "layers": [vars(layer) for layer in result.layers],
-             "max_difference": result.max_difference, "largest_logit": result.largest_logit}
-        )  # fmt: skip
-        return
-    if out is None:
-        sys.stdout.write(f"{target}\n")
-    console = stdout() if out is not None and out != "-" else stderr()
-    console.print(_table("Embedded", result.layers))
-    for kind, difference in result.max_difference.items():
-        console.print(
-            f"on {kind} images logits differ by at most {difference:.3g} (largest {result.largest_logit:.3g})"
-        )
+    target = out if out is not None else derived_name(_stem(config))
+    outputs = Outputs({"-o": target}, as_json=as_json, reads=[config.file], derived=out is None)
+    outputs.publish(run_stage(config, target), _show)
 
 
 def _stem(config: EmbedConfig) -> str:
@@ -78,6 +65,20 @@ def _stem(config: EmbedConfig) -> str:
     path = Path(config.file)
     base = stem_of(str(path)) if path.suffix == ".safetensors" else str(path.with_suffix(""))
     return f"{base}.{name}"
+
+
+def _show(result: "EmbedResult", out: "Console") -> None:
+    out.print(_table("Embedded", result.layers))
+    for kind, difference in result.max_difference.items():
+        out.print(
+            f"on {kind} images logits differ by at most {difference:.3g} (largest {result.largest_logit:.3g})"
+        )
+
+
+def _show_plan(sizes: "EmbedPlan", out: "Console") -> None:
+    out.print(_table("Nothing was written", sizes.layers))
+    out.print(f"file              {sizes.file_bytes:>16,} bytes")
+    out.print(f"estimated memory  {sizes.memory_bytes:>16,} bytes")
 
 
 def _table(title: str, layers: "Sequence[LayerPlan]") -> Any:
@@ -97,20 +98,3 @@ def _table(title: str, layers: "Sequence[LayerPlan]") -> Any:
             f"{layer.dense_bytes:,}", f"{layer.csr_bytes:,}", layer.storage,
         )  # fmt: skip
     return table
-
-
-def _show_plan(config: EmbedConfig, as_json: bool) -> None:
-    from lcstool.stages.embed.plan import plan
-    from lcstool.stages.embed.source import choose_layers, open_source
-
-    source = open_source(config)
-    sizes = plan(config, source, choose_layers(config, source))
-    if as_json:
-        print_json(
-            {"layers": [vars(layer) for layer in sizes.layers], "file_bytes": sizes.file_bytes,
-             "memory_bytes": sizes.memory_bytes}
-        )  # fmt: skip
-        return
-    stdout().print(_table("Nothing was written", sizes.layers))
-    stdout().print(f"file              {sizes.file_bytes:>16,} bytes")
-    stdout().print(f"estimated memory  {sizes.memory_bytes:>16,} bytes")

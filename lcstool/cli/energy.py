@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcstool.cli import app
-from lcstool.cli.console import new_table, percent, plain, print_json, show_files, stderr, stdout
+from lcstool.cli.app import app
+from lcstool.cli.console import new_table, percent, plain, show_files, stderr, stdout
 from lcstool.cli.options import AsJson, Plots, closing, configured
-from lcstool.cli.streams import prepared_folder
+from lcstool.cli.outputs import print_json
 from lcstool.errors import UsageError
 from lcstool.stages.energy.config import EnergyConfig
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcstool.cli import app
-from lcstool.cli.console import new_table, percent, plain, print_json, stdout
+from lcstool.cli.app import app
+from lcstool.cli.console import new_table, percent, plain, stdout
 from lcstool.cli.options import closing
+from lcstool.cli.outputs import print_json
 from lcstool.errors import UsageError
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcstool.cli import app
-from lcstool.cli.console import new_table, plain, print_json, show_files, stderr, stdout
+from lcstool.cli.app import app
+from lcstool.cli.console import new_table, plain, show_files, stderr, stdout
 from lcstool.cli.options import AsJson, Plots, closing
-from lcstool.cli.streams import prepared_folder
-from lcstool.options import parse_architecture, parse_filter
+from lcstool.cli.outputs import print_json
+from lcstool.parsing import parse_architecture, parse_filter
 
 if TYPE_CHECKING:
     from lcstool.stages.linear.compose import Composed

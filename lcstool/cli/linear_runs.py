@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
-from lcstool.cli.console import new_table, percent, plain, print_json, stdout
+from lcstool.cli.console import new_table, percent, plain, stdout
 from lcstool.cli.linear import Kernels, Seed, Strides, linear, numbers
 from lcstool.cli.options import AsJson, closing
+from lcstool.cli.outputs import print_json
 from lcstool.errors import CheckFailedError
-from lcstool.options import parse_architecture, parse_filter
+from lcstool.parsing import parse_architecture, parse_filter
 
 
 @linear.command(

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcstool.cli import app
-from lcstool.cli.console import print_json, show_files, stderr, stdout
+from lcstool.cli.app import app
+from lcstool.cli.console import show_files, stderr, stdout
 from lcstool.cli.options import AsJson, Plots, closing, configured
-from lcstool.cli.streams import derived_name, prepared_folder, stem_of
+from lcstool.cli.outputs import derived_name, print_json, stem_of
 from lcstool.errors import UsageError
 from lcstool.stages.prune_stats.config import PruneStatsConfig
 

@@ -1,11 +1,17 @@
 """`lcstool sharpness`: gradient norm and extreme Hessian eigenvalues of the training loss."""
 
-from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from lcstool.cli import app
-from lcstool.cli.console import new_table, print_json, stdout
+from lcstool.cli.app import app
+from lcstool.cli.console import new_table
 from lcstool.cli.options import AsJson, closing, configured
+from lcstool.cli.outputs import Outputs
 from lcstool.stages.sharpness.config import SharpnessConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lcstool.stages.sharpness.result import SharpnessResult
 
 EPILOG = closing(
     "lcstool train --arch vanilla-cnn --optim sgd -o - | lcstool sharpness - --train-size 2000",
@@ -25,19 +31,16 @@ def sharpness(
     """
     from lcstool.stages.sharpness.stage import sharpness as run_stage
 
-    result = run_stage(config)
-    if as_json:
-        print_json({"file": config.file, "subspace": config.subspace} | asdict(result))
-        return
-    title = f"Training loss over {result.num_images:,} images, {config.subspace} weights"
+    outputs = Outputs(as_json=as_json)
+    outputs.publish(run_stage(config), _show)
+
+
+def _show(result: "SharpnessResult", out: "Console") -> None:
+    title = f"Training loss over {result.num_images:,} images, {result.subspace} weights"
     table = new_table(title, "", "value", "residual")
     table.add_row("loss", f"{result.loss:.6g}", "-")
     table.add_row("gradient norm", f"{result.gradient_norm:.6g}", "-")
-    table.add_row(
-        "largest Hessian eigenvalue", f"{result.largest.value:.6g}", f"{result.largest.residual:.2g}"
-    )
-    table.add_row(
-        "smallest Hessian eigenvalue", f"{result.smallest.value:.6g}", f"{result.smallest.residual:.2g}"
-    )
-    stdout().print(table)
-    stdout().print(f"{result.num_products} Hessian-vector products, {result.num_parameters:,} parameters")
+    for name, found in (("largest", result.largest), ("smallest", result.smallest)):
+        table.add_row(f"{name} Hessian eigenvalue", f"{found.value:.6g}", f"{found.residual:.2g}")
+    out.print(table)
+    out.print(f"{result.num_products} Hessian-vector products, {result.num_parameters:,} parameters")

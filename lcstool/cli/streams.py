@@ -1,4 +1,4 @@
-"""Signals and output names: how a command ends when it is interrupted, and what its files are called."""
+"""Signals and streams: how a command ends when it is interrupted or its pipe is closed."""
 
 import errno
 import os
@@ -7,11 +7,9 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from lcstool.errors import InterruptedRunError, OutputError
+from lcstool.errors import InterruptedRunError
 
-SUFFIX = ".safetensors"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a stream that takes no more says
 
 
@@ -49,26 +47,3 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def derived_name(stem: str, overwrite: bool = False) -> str:
-    """`stem.safetensors` in the working folder; an existing file of that name is never overwritten."""
-    path = Path(stem + SUFFIX)
-    if path.exists() and not overwrite:
-        raise OutputError(
-            f"{path} exists", hint=f"name the output with -o (which overwrites), or remove {path}"
-        )
-    return str(path)
-
-
-def stem_of(path: str) -> str:
-    return path.removesuffix(SUFFIX)
-
-
-def prepared_folder(folder: Path) -> Path:
-    """A folder for figures, made if it is missing; OutputError if it cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror or error}") from None
-    return folder

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcstool.cli import app
-from lcstool.cli.console import new_table, percent, print_json, stderr, stdout
+from lcstool.cli.app import app
+from lcstool.cli.console import new_table, percent, stderr, stdout
 from lcstool.cli.options import AsJson, DryRun, closing, configured
+from lcstool.cli.outputs import derived_name, print_json, stem_of
 from lcstool.cli.ranks import on_ranks, stop_together
-from lcstool.cli.streams import derived_name, stem_of
 from lcstool.cli.train_report import TrainProgress, locality_line, result_table, screen_line
 from lcstool.errors import UsageError
 from lcstool.stages.train.config import TrainConfig
@@ -60,12 +60,7 @@ def train(
     if as_json and out == "-":
         raise UsageError("--json and -o - both want standard output", hint="give -o a file name")
     with on_ranks() as group:
-        if config.arch == "lcn":
-            from lcstool.cli.train_lcn import train_lcn
-
-            group.refuse("--arch lcn")
-            train_lcn(config, out, as_json, dry_run or resume or metrics is not None, quiet)
-        elif dry_run:
+        if dry_run:
             _show_plan(config, as_json, group)
         else:
             _train(config, out, resume, metrics, as_json, quiet, group)

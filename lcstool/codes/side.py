@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lcstool.errors import BadInputError
-from lcstool.models.geometry import ConvGeometry
+from lcstool.models.layers.geometry import ConvGeometry
 
 METHODS = ("plain", "half", "uniform", "kmeans")
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from lcstool.codes.bits import BitReader, BitWriter
 from lcstool.errors import BadInputError
-from lcstool.models.geometry import ConvGeometry
-from lcstool.models.phi import push_forward, put_entries
-from lcstool.models.support import Support, convolution_support
+from lcstool.models.embedding.phi import push_forward, put_entries
+from lcstool.models.embedding.support import Support, convolution_support
+from lcstool.models.layers.geometry import ConvGeometry
 
 # Shape suffixes: O output channels, K weights of a filter, N entries of one output channel's rows, T tiles, M values,
 # R run length.

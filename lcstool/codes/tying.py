@@ -10,8 +10,8 @@ from lcstool.codes.side import TensorSide
 from lcstool.codes.subset import log2_choose
 from lcstool.codes.ties import Convolution, Repeated, Tie, Untied, Windowed, tie_bits
 from lcstool.errors import BadInputError
-from lcstool.models.geometry import ConvGeometry
-from lcstool.models.phi import gather_entries
+from lcstool.models.embedding.phi import gather_entries
+from lcstool.models.layers.geometry import ConvGeometry
 
 # Shape suffixes: O output channels, P Q output grid, C channels, H W input grid, L = P * Q, D = C * H * W,
 # K weights of a filter, N entries of one output channel's rows, T tiles, M values, R run length.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lcstool.errors import UsageError
-from lcstool.options import meant
+from lcstool.parsing import meant
 
 if TYPE_CHECKING:
     from lcstool.data.dataset import ImageDataset

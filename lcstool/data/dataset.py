@@ -1,6 +1,5 @@
 """Images and labels in memory: one uint8 tensor each, and what is cut from them."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from lcstool.checkpoint import tensor_bytes
+from lcstool.checkpoint import content_digest
 from lcstool.errors import BadInputError, UsageError
 
 # Shape suffixes: N images, C channels, H W height and width.
@@ -61,13 +60,15 @@ class ImageDataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over both splits' shapes and bytes, as `sha256:...`."""
-        hasher = hashlib.sha256()
-        for split in (self.train, self.test):
-            for tensor in (split.images, split.labels):
-                hasher.update(f"{tensor.dtype}{list(tensor.shape)}".encode())
-                hasher.update(tensor_bytes(tensor))
-        return f"sha256:{hasher.hexdigest()}"
+        """The content digest of both splits."""
+        return content_digest(
+            {
+                "test/images": self.test.images,
+                "test/labels": self.test.labels,
+                "train/images": self.train.images,
+                "train/labels": self.train.labels,
+            }
+        )
 
     def with_train_size(self, size: int, generator: torch.Generator) -> "ImageDataset":
         """A class-balanced random subset of the training split, exact up to the remainder.

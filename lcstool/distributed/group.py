@@ -17,8 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lcstool.devices import is_split, resolve_device
 from lcstool.errors import CheckFailedError, LcsError, UsageError
-from lcstool.runtime import is_split, resolve_device
 
 
 @dataclass(frozen=True)

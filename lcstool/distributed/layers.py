@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lcstool.distributed.group import Group
 from lcstool.models.build import NORM_LAYERS
-from lcstool.models.local import SeededDropout, UnitBatchNorm2d
+from lcstool.models.layers.local import SeededDropout, UnitBatchNorm2d
 
 # Shape suffixes: R ranks, B images of a rank's share, C channels (or units), X any further axes.
 

@@ -17,8 +17,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from lcstool.checkpoint import StreamedTensor
+from lcstool.devices import is_split, local_part
 from lcstool.distributed.group import Group
-from lcstool.runtime import is_split, local_part
 
 _BLOCK_BYTES = 1 << 26
 _END = (-1, -1, -1)

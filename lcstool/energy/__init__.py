@@ -4,11 +4,10 @@ from lcstool.energy.bands import Band, bootstrap_band, chance_band, initial_band
 from lcstool.energy.basis import Images, PatchBasis, raw_pixels
 from lcstool.energy.basis_file import open_basis, save_basis
 from lcstool.energy.fit import Fit, fit_descent, fit_steps, steps_range
-from lcstool.energy.linear import LOSSES, Descent, LinearProblem
+from lcstool.energy.linear import Descent, LinearProblem
 from lcstool.energy.noise import dense_noise
 from lcstool.energy.patches import PatchMoments, average_patches, patch_moments
 from lcstool.energy.profile import (
-    NORMALISATIONS,
     EnergyProfile,
     correlation_matrix,
     energy_profile,
@@ -20,8 +19,6 @@ from lcstool.energy.profile import (
 from lcstool.energy.theory import Prediction, linear_gd_profile, optimal_profile, random_label_profile
 
 __all__ = [
-    "LOSSES",
-    "NORMALISATIONS",
     "Band",
     "Descent",
     "EnergyProfile",

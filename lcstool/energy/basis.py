@@ -6,17 +6,15 @@ every machine, though the last bits of its eigenvectors may differ.
 Ref: Chowers & Weiss 2023 (arXiv 2206.02454), section 2.
 """
 
-import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from lcstool.checkpoint import tensor_bytes
-from lcstool.checkpoint.layout import DTYPE_NAMES
+from lcstool.checkpoint import content_digest
 from lcstool.data.preprocess import Preprocess
 from lcstool.energy.patches import PatchMoments, average_patches, patch_moments
 from lcstool.errors import BadInputError
@@ -121,8 +119,8 @@ class PatchBasis:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over all that decides the basis, by the convention of checkpoints; `sha256:...`."""
-        return _digest(
+        """The content digest of all that decides the basis."""
+        return content_digest(
             {
                 "kernel_size": torch.tensor(self.kernel_size),
                 "num_patches": torch.tensor(self.moments.num_patches),
@@ -189,11 +187,3 @@ def patches_in_units(moments: PatchMoments, pixels: Preprocess) -> tuple[Tensor,
     std_D = torch.tensor(pixels.std, dtype=torch.float64).repeat_interleave(taps)
     scale_D = 255 * std_D
     return (mean_D / 255 - black_D) / std_D, covariance_DD / (scale_D[:, None] * scale_D[None, :])
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    hasher = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        hasher.update(f"{name}\0{DTYPE_NAMES[tensor.dtype]}\0{list(tensor.shape)}\0".encode())
-        hasher.update(tensor_bytes(tensor))
-    return f"sha256:{hasher.hexdigest()}"

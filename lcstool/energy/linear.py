@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lcstool.choices import LINEAR_LOSSES
 from lcstool.energy.basis import PatchBasis
 from lcstool.errors import BadInputError, NonFiniteError
 
 # Shape suffixes: N images, M filters, D components of the basis; E directions: eigenvectors of K^T K, also D many.
-
-LOSSES = ("half-sum", "half-mean", "sum", "mean")
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Descent:
     loss: str = "half-sum"
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise BadInputError(f"loss {self.loss!r} is unknown; known: {', '.join(LOSSES)}")
+        if self.loss not in LINEAR_LOSSES:
+            raise BadInputError(f"loss {self.loss!r} is unknown; known: {', '.join(LINEAR_LOSSES)}")
         if not (self.steps >= 0 and math.isfinite(self.lr) and self.lr > 0 and self.width >= 1):
             raise BadInputError(
                 f"gradient descent needs steps >= 0, lr > 0 and width >= 1, got {self.steps}, {self.lr}, {self.width}"

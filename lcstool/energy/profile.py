@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lcstool.choices import PROFILE_SCALES
 from lcstool.energy.basis import PatchBasis
 from lcstool.errors import BadInputError
 
 # Shape suffixes: N images, M filters, D components, L classes, R profiles, B draws, G groups.
-
-NORMALISATIONS = ("none", "filters", "profile")
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,8 @@ def energy_profile(
 
     Ref: CW eq. 1 and B.3. Departs: a mean over filters where eq. 1 sums, so that banks of different sizes compare.
     """
-    if normalise not in NORMALISATIONS:
-        raise BadInputError(f"normalisation {normalise!r} is unknown; known: {', '.join(NORMALISATIONS)}")
+    if normalise not in PROFILE_SCALES:
+        raise BadInputError(f"normalisation {normalise!r} is unknown; known: {', '.join(PROFILE_SCALES)}")
     if not len(filters_MD):
         raise BadInputError("a layer without filters has no energy profile")
     projections_MD = basis.project(filters_MD)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 # Shape suffixes: U V units, C channels, H W input grid.
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from lcstool.checkpoint import Checkpoint, all_finite
 from lcstool.checkpoint.layout import TensorInfo
 from lcstool.errors import BadInputError, NonFiniteError
-from lcstool.models.embedding import embed_modules
-from lcstool.models.flatten import flatten_layers
-from lcstool.models.local import LocallyConnected2d
+from lcstool.models.embedding.modules import embed_modules
+from lcstool.models.layers.local import LocallyConnected2d
+from lcstool.models.narrowing.flatten import flatten_layers
+from lcstool.models.narrowing.widths import apply_widths
 from lcstool.models.spec import ModelSpec
-from lcstool.models.trace import trace
-from lcstool.models.widths import apply_widths
+from lcstool.models.wiring.trace import trace
 
 WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, LocallyConnected2d)
 NORM_LAYERS = (nn.BatchNorm1d, nn.BatchNorm2d)

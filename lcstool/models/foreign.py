@@ -1,13 +1,12 @@
 """State dicts that lcstool did not write: .safetensors, or .pt/.pth read without unpickling anything but tensors."""
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from lcstool.checkpoint import all_finite, open_checkpoint, tensor_bytes
+from lcstool.checkpoint import all_finite, content_digest, open_checkpoint
 from lcstool.errors import BadInputError, NonFiniteError
 from lcstool.models.build import empty_model
 from lcstool.models.spec import ModelSpec
@@ -40,12 +39,8 @@ def read_state_dict(source: str) -> tuple[dict[str, Tensor], str]:
             content = content[wrapper]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise BadInputError(f"{source} is not a state dict (names to tensors)")
-    state = {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
-    hasher = hashlib.sha256()
-    for name in sorted(state):
-        hasher.update(f"{name}\0{state[name].dtype}\0{list(state[name].shape)}\0".encode())
-        hasher.update(tensor_bytes(state[name]))
-    return state, f"sha256:{hasher.hexdigest()}"
+    named = {str(name): tensor for name, tensor in content.items()}
+    return {name.removeprefix("module."): tensor for name, tensor in named.items()}, content_digest(named)
 
 
 def build_foreign(

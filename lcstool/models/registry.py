@@ -37,21 +37,35 @@ class Architecture:
 _HE = 6**0.5
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "s-conv": Architecture("lcstool.models.shallow", "9x9 conv stride 2, two FC layers", 32, 9, "s-fc"),
-    "s-local": Architecture("lcstool.models.shallow", "s-conv without weight sharing", 32, 9, "s-fc"),
-    "s-fc": Architecture("lcstool.models.shallow", "s-conv with a dense layer in its place", 32, 1, "s-fc"),
-    "d-conv": Architecture("lcstool.models.deep", "eight 3x3 convs, two FC layers", 16, 3, "d-fc"),
-    "d-local": Architecture("lcstool.models.deep", "d-conv without weight sharing", 8, 3, "d-fc"),
-    "d-fc": Architecture("lcstool.models.deep", "d-conv with dense layers in their place", 4, 1, "d-fc"),
-    "3-fc": Architecture("lcstool.models.three_fc", "two hidden layers of equal width", 32, 1, "3-fc"),
+    "s-conv": Architecture(
+        "lcstool.models.architectures.shallow", "9x9 conv stride 2, two FC layers", 32, 9, "s-fc"
+    ),
+    "s-local": Architecture(
+        "lcstool.models.architectures.shallow", "s-conv without weight sharing", 32, 9, "s-fc"
+    ),
+    "s-fc": Architecture(
+        "lcstool.models.architectures.shallow", "s-conv with a dense layer in its place", 32, 1, "s-fc"
+    ),
+    "d-conv": Architecture(
+        "lcstool.models.architectures.deep", "eight 3x3 convs, two FC layers", 16, 3, "d-fc"
+    ),
+    "d-local": Architecture(
+        "lcstool.models.architectures.deep", "d-conv without weight sharing", 8, 3, "d-fc"
+    ),
+    "d-fc": Architecture(
+        "lcstool.models.architectures.deep", "d-conv with dense layers in their place", 4, 1, "d-fc"
+    ),
+    "3-fc": Architecture(
+        "lcstool.models.architectures.three_fc", "two hidden layers of equal width", 32, 1, "3-fc"
+    ),
     "vanilla-cnn": Architecture(
-        "lcstool.models.vanilla_cnn", "three convs with max pooling, one linear layer", 64, 4
+        "lcstool.models.architectures.vanilla_cnn", "three convs with max pooling, one linear layer", 64, 4
     ),
     "alexnet": Architecture(
-        "lcstool.models.alexnet", "AlexNet, CIFAR form: five convs, three FC layers", 64, 4
+        "lcstool.models.architectures.alexnet", "AlexNet, CIFAR form: five convs, three FC layers", 64, 4
     ),
     "resnet18": Architecture(
-        "lcstool.models.resnet",
+        "lcstool.models.architectures.resnet",
         "ResNet-18, CIFAR form; --kernel-size 3, 5, 7 or 9",
         64,
         3,
@@ -59,16 +73,22 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     **{
         f"vgg{depth}": Architecture(
-            "lcstool.models.vgg", f"VGG-{depth}, CIFAR form: {depth - 3} convs", 64, 3, init_gain=_HE
+            "lcstool.models.architectures.vgg",
+            f"VGG-{depth}, CIFAR form: {depth - 3} convs",
+            64,
+            3,
+            init_gain=_HE,
         )
         for depth in (11, 13, 16, 19)
     },
     **{
-        f"vgg{depth}-bn": Architecture("lcstool.models.vgg", f"vgg{depth} with batch norm", 64, 3)
+        f"vgg{depth}-bn": Architecture(
+            "lcstool.models.architectures.vgg", f"vgg{depth} with batch norm", 64, 3
+        )
         for depth in (11, 13, 16, 19)
     },
     "linear-cnn": Architecture(
-        "lcstool.models.linear_cnn",
+        "lcstool.models.architectures.linear_cnn",
         "one conv of any --kernel-size, averaged to one number that regresses a label 0 or 1",
         64,
         3,
@@ -84,5 +104,5 @@ TORCHVISION = "torchvision:"
 def architecture(arch: str) -> Architecture | None:
     """The registry's line for a name, `torchvision:NAME` included; None for an unknown one."""
     if arch.startswith(TORCHVISION):
-        return Architecture("lcstool.models.zoo", "a network of torchvision", 1)
+        return Architecture("lcstool.models.architectures.zoo", "a network of torchvision", 1)
     return ARCHITECTURES.get(arch)

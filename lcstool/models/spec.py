@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lcstool.choices import CONNECTIVITIES, EMBEDDED_NORMS
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models.registry import ARCHITECTURES, TORCHVISION, Architecture, architecture
 
-CONNECTIVITIES = ("fc", "local")
 MAX_SIZE = 1_000_000  # of alpha, sides and classes: beyond it even counting weights would overflow
-NORMS = ("units", "channels", "folded")
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,11 @@ class Embedding:
         """The inverse of `to_json`; BadInputError for what is not of that form."""
         try:
             layers, pad_inputs, norm = fields["layers"], fields["pad_inputs"], fields["norm"]
-            good = set(layers.values()) <= set(CONNECTIVITIES) and type(pad_inputs) is bool and norm in NORMS
+            good = (
+                set(layers.values()) <= set(CONNECTIVITIES)
+                and type(pad_inputs) is bool
+                and norm in EMBEDDED_NORMS
+            )
         except (KeyError, TypeError, AttributeError):
             good = False
         if not good:

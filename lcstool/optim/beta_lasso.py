@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from lcstool.devices import local_part
 from lcstool.optim.compiled import CompiledStep, compiled_step, pays
 from lcstool.optim.step import Rate, SupportChange, counting_step, step_tensor
-from lcstool.runtime import local_part
 
 
 class BetaLasso(torch.optim.Optimizer):

@@ -12,8 +12,8 @@ import functools
 import torch
 from torch import Tensor, nn
 
+from lcstool.devices import send
 from lcstool.optim.step import Rate
-from lcstool.runtime import send
 
 _BLOCK = 1024  # weights a program has in its registers at a time
 _MAX_PROGRAMS = 4096  # enough to fill a GPU several times over; each leaves three counts

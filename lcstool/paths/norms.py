@@ -8,7 +8,7 @@ from torch.func import functional_call
 
 from lcstool.errors import UsageError
 from lcstool.models.build import NORM_LAYERS
-from lcstool.models.local import UnitBatchNorm2d
+from lcstool.models.layers.local import UnitBatchNorm2d
 from lcstool.paths.forward import BatchedNetwork
 from lcstool.paths.points import Points
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn import functional as F
 
+from lcstool.choices import OUTPUT_AVERAGES
 from lcstool.data.dataset import Split
 from lcstool.errors import UsageError
 from lcstool.evaluation import Score, compute_loss
@@ -16,8 +17,6 @@ from lcstool.paths.forward import BatchedNetwork
 from lcstool.paths.points import Points
 
 # Shape suffixes: N points, B batch, K classes, C H W channels, height and width.
-
-AVERAGES = ("logits", "probabilities")
 
 
 @torch.no_grad()
@@ -87,8 +86,8 @@ def score_outputs(
     Ref:
         d'Ascoli et al. 2019 (arXiv 1906.06766), appendix C, averages logits.
     """
-    if average not in AVERAGES:
-        raise UsageError(f"average {average!r} is not one of {', '.join(AVERAGES)}")
+    if average not in OUTPUT_AVERAGES:
+        raise UsageError(f"average {average!r} is not one of {', '.join(OUTPUT_AVERAGES)}")
     if average == "probabilities" and not (alphas.min() >= 0 and alphas.max() <= 1):
         raise UsageError("probabilities cannot be extrapolated beyond the ends", hint="average logits")
     device = split.images.device

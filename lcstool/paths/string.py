@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lcstool.choices import SPRINGS
 from lcstool.data.augment import Augmentation
 from lcstool.data.dataset import Split
 from lcstool.errors import NonFiniteError, UsageError
@@ -23,7 +24,6 @@ from lcstool.paths.score import losses_of
 
 # Shape suffixes: N points, M = N - 2 inner points, D entries of a tensor, B batch, K classes.
 
-SPRINGS = ("implicit", "explicit")
 _CPU_ENTRIES = 1 << 14  # of a parameter, moved at a time on a CPU
 
 

@@ -6,7 +6,7 @@ Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), Fig. 12.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lcstool.evaluation import LOSS_UNITS
+from lcstool.choices import LOSS_UNITS
 from lcstool.plots.style import COLUMN_INCHES, PAGE_INCHES, SEQUENTIAL, colours, figure, outside_legend
 
 if TYPE_CHECKING:

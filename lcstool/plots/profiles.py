@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lcstool.energy import random_profiles
 from lcstool.plots.style import COLOURS, outside_legend
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 if TYPE_CHECKING:
     from lcstool.energy import PatchBasis

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from lcstool.checkpoint import Checkpoint, Header
+from lcstool.devices import memory_errors
 from lcstool.models import ARCHITECTURES, ModelSpec
 from lcstool.models.build import count_parameters, empty_model, weight_layers
-from lcstool.runtime import memory_errors
 
 
 @dataclass(frozen=True)

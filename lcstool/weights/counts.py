@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from lcstool.errors import NonFiniteError
-from lcstool.models.support import convolution_support
-from lcstool.runtime import stream
+from lcstool.models.embedding.support import convolution_support
+from lcstool.randomness import stream
 from lcstool.weights.tensors import WeightTensor
 
 # Shape suffixes: U units (rows), K fan-in, R rows of a block, L output positions.

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from lcstool.models.support import Support, convolution_support
-from lcstool.runtime import stream
+from lcstool.models.embedding.support import Support, convolution_support
+from lcstool.randomness import stream
 from lcstool.weights.tensors import WeightTensor
 
 # Shape suffixes: U units, C channels, H W input grid, O output channels, L output positions, K weights of a filter,

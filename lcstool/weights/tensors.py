@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lcstool.checkpoint import Checkpoint
 from lcstool.errors import BadInputError
-from lcstool.models.geometry import ConvGeometry
+from lcstool.models.layers.geometry import ConvGeometry
 
 _BLOCK_BYTES = 1 << 22  # of one block of rows: several passes over it stay within the cache
 

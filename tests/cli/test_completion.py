@@ -17,7 +17,7 @@ def completed(shell: str, words: str) -> str:
         "zsh": {"_TYPER_COMPLETE_ARGS": words},
     }[shell]
     environment = os.environ | asked | {"_LCSTOOL_COMPLETE": f"complete_{shell}"}
-    code = "import sys; sys.argv[0] = 'lcstool'; from lcstool.cli import app; app(prog_name='lcstool')"
+    code = "import sys; sys.argv[0] = 'lcstool'; from lcstool.cli.main import app; app(prog_name='lcstool')"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stderr == ""
     return done.stdout

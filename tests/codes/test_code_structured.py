@@ -16,9 +16,9 @@ from lcstool.codes.quantise import quantise
 from lcstool.codes.ties import Convolution, Repeated, Untied, Windowed, read_tie, tie_bits, write_tie
 from lcstool.codes.tying import find_tie, guess_geometries
 from lcstool.errors import BadInputError
-from lcstool.models.geometry import ConvGeometry
-from lcstool.models.phi import dense_matrix
-from lcstool.models.support import convolution_support
+from lcstool.models.embedding.phi import dense_matrix
+from lcstool.models.embedding.support import convolution_support
+from lcstool.models.layers.geometry import ConvGeometry
 
 # Shape suffixes: O output channels, L positions or 1, K weights of a filter.
 

@@ -9,7 +9,7 @@ from thread_ranks import ThreadRank, on_threads
 from torch import Tensor, nn
 
 from lcstool.distributed import share_layers
-from lcstool.models.local import SeededDropout, UnitBatchNorm2d
+from lcstool.models.layers.local import SeededDropout, UnitBatchNorm2d
 
 BATCH = 7  # shares of 2, 2 and 3 images for three ranks
 NORMS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {

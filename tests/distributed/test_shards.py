@@ -6,8 +6,8 @@ import torch
 from thread_ranks import ThreadRank, on_threads
 from torch import nn
 
+from lcstool.devices import is_split, local_part
 from lcstool.distributed import ALONE, gathered, split_like, whole, write_whole
-from lcstool.runtime import is_split, local_part
 
 
 def test_a_tensor_that_is_not_split_is_itself() -> None:

@@ -20,7 +20,7 @@ from lcstool.codes import CODES
 from lcstool.codes.quantise import quantise
 from lcstool.lcn.file import read_lcn
 from lcstool.models import ModelSpec, build_model, load_model
-from lcstool.models.trace import trace
+from lcstool.models.wiring.trace import trace
 from lcstool.stages.bound.code_file import write_code
 from lcstool.stages.bound.description import describe
 from lcstool.stages.bound.stage import decode_file

@@ -19,7 +19,7 @@ from torch import Tensor
 from lcstool.checkpoint import open_checkpoint, tensor_bytes
 from lcstool.data import load_dataset
 from lcstool.models import ARCHITECTURES, ModelSpec, build_model
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.stage import embed
 from lcstool.stages.interpolate.config import InterpolateConfig

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lcstool.errors import BadInputError
 from lcstool.lcn import LinearConvArchitecture, jacobian_rank, multiply, scan
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 LAYERS = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=4)
 

@@ -10,7 +10,7 @@ from lcstool.lcn.descent import descend
 from lcstool.lcn.flow import flow
 from lcstool.lcn.loss import QuadraticLoss
 from lcstool.lcn.runs import initial_filters
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 PAIR = LinearConvArchitecture((2, 2), (1, 1))
 OUTSIDE, INSIDE = torch.tensor([1.0, 0.3, 1.0]).double(), torch.tensor([1.0, 0.0, -1.0]).double()

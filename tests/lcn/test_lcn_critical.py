@@ -12,7 +12,7 @@ from lcstool.lcn.critical import CriticalPoint, balanced, critical_points, rank_
 from lcstool.lcn.loss import QuadraticLoss
 from lcstool.lcn.newton import to_minimum
 from lcstool.lcn.runs import initial_filters
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 PAIR = LinearConvArchitecture((2, 2), (1, 1))
 

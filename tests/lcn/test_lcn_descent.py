@@ -10,7 +10,7 @@ from lcstool.lcn import LinearConvArchitecture, root_pattern
 from lcstool.lcn.descent import descend
 from lcstool.lcn.loss import QuadraticLoss
 from lcstool.lcn.runs import Runs, initial_filters
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 PAIR = LinearConvArchitecture((2, 2), (1, 1))
 TRIPLE = LinearConvArchitecture((2, 2, 2), (1, 1, 1))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lcstool.errors import BadInputError
 from lcstool.lcn import LinearConvArchitecture, count_factorizations, factorizations, scan
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 INF = "inf"
 Root = complex | str

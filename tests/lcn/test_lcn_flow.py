@@ -12,7 +12,7 @@ from lcstool.lcn.flow import flow
 from lcstool.lcn.hessian import gradient
 from lcstool.lcn.loss import QuadraticLoss
 from lcstool.lcn.runs import initial_filters
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 TRIPLE = LinearConvArchitecture((2, 2, 2), (1, 1, 1))
 STRIDED = LinearConvArchitecture((3, 2, 2), (2, 1, 1))

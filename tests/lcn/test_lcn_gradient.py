@@ -7,7 +7,7 @@ from lcstool.lcn import LinearConvArchitecture, scan
 from lcstool.lcn.gradient import BatchGradient
 from lcstool.lcn.hessian import gradient, hessian
 from lcstool.lcn.loss import QuadraticLoss
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 SOME = [
     *(row.architecture for row in scan(7)[::7]),

@@ -3,7 +3,7 @@
 import torch
 
 from lcstool.lcn import LinearConvArchitecture, norm_difference_matrix, norm_differences
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 
 def test_by_hand() -> None:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from lcstool.errors import BadInputError
 from lcstool.lcn import LinearConvArchitecture, loss
 from lcstool.lcn.loss import QuadraticLoss
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 CASES = [((3, 2), (1, 1)), ((2, 3, 2), (2, 1, 3)), ((4,), (2,))]
 

@@ -8,7 +8,7 @@ import torch
 
 from lcstool.errors import BadInputError
 from lcstool.lcn import LinearConvArchitecture, membership, nearest_filter, scan
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 PAIR = LinearConvArchitecture((2, 2), (1, 1))
 SOME = [row.architecture for row in scan(6)][::4]

@@ -20,7 +20,7 @@ from lcstool.lcn import (
     scan,
 )
 from lcstool.lcn.polynomial import filter_entries, projective_roots
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 PAIR = LinearConvArchitecture((2, 2), (1, 1))
 SMALL = [row.architecture for row in scan(7)]

@@ -6,7 +6,7 @@ import torch
 from lcstool.errors import BadInputError
 from lcstool.lcn import LinearConvArchitecture, root_pattern
 from lcstool.lcn.table import critical_table, draw_targets
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 
 @pytest.mark.parametrize(("num_real", "size"), [(0, 5), (2, 5), (4, 5), (1, 4), (1, 2), (0, 1)])

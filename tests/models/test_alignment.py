@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec, build_model
-from lcstool.models.alignment import align
-from lcstool.models.local import FullyConnected2d
-from lcstool.models.widths import narrow_modules
-from lcstool.models.wiring import find_wiring
+from lcstool.models.layers.local import FullyConnected2d
+from lcstool.models.narrowing.widths import narrow_modules
+from lcstool.models.wiring.units import find_wiring
+from lcstool.paths.alignment import align
 
 CHAINS = {
     "s-conv": ModelSpec("s-conv", (12, 11), 3, 4, 4),

@@ -13,7 +13,7 @@ from torch import nn
 from lcstool.errors import BadInputError, LcsError, UsageError
 from lcstool.models import ARCHITECTURES, ModelSpec, build_model
 from lcstool.models.build import empty_model, weight_layers
-from lcstool.models.local import SeededDropout
+from lcstool.models.layers.local import SeededDropout
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -17,10 +17,10 @@ from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import ARCHITECTURES, Architecture, Embedding, ModelSpec, build_model, load_model
 from lcstool.models.build import WEIGHT_LAYERS, empty_model
-from lcstool.models.compact import CompactResult, compact
-from lcstool.models.convert import convolution_layers
-from lcstool.models.local import FullyConnected2d, LocallyConnected2d
-from lcstool.models.trace import trace
+from lcstool.models.embedding.tensors import convolution_layers
+from lcstool.models.layers.local import FullyConnected2d, LocallyConnected2d
+from lcstool.models.narrowing.compact import CompactResult, compact
+from lcstool.models.wiring.trace import trace
 
 NORMS = nn.BatchNorm1d | nn.BatchNorm2d
 SMALL = {

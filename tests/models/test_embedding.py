@@ -13,11 +13,11 @@ from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
 from lcstool.errors import BadInputError
 from lcstool.models import ARCHITECTURES, Embedding, ModelSpec, build_model, load_model
 from lcstool.models.build import empty_model
-from lcstool.models.convert import convolution_layers, embedded_tensors
-from lcstool.models.embedding import embed_modules
-from lcstool.models.phi import gather_entries, pull_back, push_forward
-from lcstool.models.support import convolution_support
-from lcstool.models.trace import trace
+from lcstool.models.embedding.modules import embed_modules
+from lcstool.models.embedding.phi import gather_entries, pull_back, push_forward
+from lcstool.models.embedding.support import convolution_support
+from lcstool.models.embedding.tensors import convolution_layers, embedded_tensors
+from lcstool.models.wiring.trace import trace
 
 
 def randomise_norms(model: nn.Module) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec, build_model
-from lcstool.models.fold import fold_norms
+from lcstool.models.narrowing.fold import fold_norms
 
 SPECS = [
     ModelSpec("s-conv", (12, 11), 3, 4, 4),

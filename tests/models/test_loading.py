@@ -13,8 +13,8 @@ from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
 from lcstool.errors import BadInputError, NonFiniteError
 from lcstool.models import ARCHITECTURES, ModelSpec, build_model, load_model
 from lcstool.models.build import empty_model
-from lcstool.models.geometry import ConvGeometry
-from lcstool.models.trace import trace
+from lcstool.models.layers.geometry import ConvGeometry
+from lcstool.models.wiring.trace import trace
 
 SPEC = ModelSpec("s-conv", (9, 9), 1, 2, 1)
 State = dict[str, Tensor]

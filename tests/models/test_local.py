@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec, build_model
-from lcstool.models.geometry import ConvGeometry
-from lcstool.models.local import FullyConnected2d, LocallyConnected2d, UnitBatchNorm2d
+from lcstool.models.layers.geometry import ConvGeometry
+from lcstool.models.layers.local import FullyConnected2d, LocallyConnected2d, UnitBatchNorm2d
 
 # Shape suffixes: B batch, C H W input, O P Q output, I J kernel.
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from test_local import layers
 from torch import Tensor
 
-from lcstool.models.local import LocallyConnected2d, pad_images
-from lcstool.models.patches import Patches, PatchSums
+from lcstool.models.layers.local import LocallyConnected2d, pad_images
+from lcstool.models.layers.patches import Patches, PatchSums
 
 Case = tuple[LocallyConnected2d, Tensor]
 

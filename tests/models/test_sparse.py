@@ -10,9 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lcstool.models import ModelSpec, build_model, sparse
-from lcstool.models.geometry import ConvGeometry
-from lcstool.models.local import FullyConnected2d
-from lcstool.models.sparse import BLOCK, MAX_DENSITY, MIN_IMAGES, MIN_WEIGHTS, SparseProducts, compressible
+from lcstool.models.layers.geometry import ConvGeometry
+from lcstool.models.layers.local import FullyConnected2d
+from lcstool.models.narrowing.sparse import (
+    BLOCK,
+    MAX_DENSITY,
+    MIN_IMAGES,
+    MIN_WEIGHTS,
+    SparseProducts,
+    compressible,
+)
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 

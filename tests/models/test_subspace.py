@@ -8,11 +8,12 @@ import pytest
 import torch
 from embedded import embedded_model
 
+from lcstool.choices import SUBSPACE_PARTS
 from lcstool.data.dataset import Split as ImageSplit
 from lcstool.models import Embedding, ModelSpec, build_model
 from lcstool.models.build import empty_model, initialise
-from lcstool.models.subspace import PARTS, Subspace
-from lcstool.models.trace import trace
+from lcstool.models.embedding.subspace import Subspace
+from lcstool.models.wiring.trace import trace
 
 
 @pytest.mark.parametrize("to", ["fc", "local"])
@@ -21,7 +22,7 @@ def test_parts_are_orthogonal_and_complete(arch: str, to: str) -> None:
     model = embedded_model(ModelSpec(arch, (10, 9), 2, 3, 2), to).double()
     subspace = Subspace(model)
     vector = {name: torch.randn_like(parameter) for name, parameter in model.named_parameters()}
-    parts = [subspace.project(vector, part) for part in PARTS]
+    parts = [subspace.project(vector, part) for part in SUBSPACE_PARTS]
     for name, tensor in vector.items():
         torch.testing.assert_close(sum(part[name] for part in parts), tensor, rtol=0, atol=1e-12)
         for i in range(3):
@@ -118,7 +119,7 @@ def test_a_network_without_a_part_of_its_weights() -> None:
     for parameter in model.parameters():
         parameter.data = torch.randn_like(parameter)
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    parts = {part: subspace.project(before, part) for part in PARTS}
+    parts = {part: subspace.project(before, part) for part in SUBSPACE_PARTS}
     for part in ("off-local", "local"):
         with subspace.without(part):
             for index in (1, 2, 3):

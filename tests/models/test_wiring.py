@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec, build_model
 from lcstool.models.build import WEIGHT_LAYERS, empty_model
-from lcstool.models.local import FullyConnected2d, LocallyConnected2d, pad_images
-from lcstool.models.patches import Patches
-from lcstool.models.wiring import Wiring, find_wiring
+from lcstool.models.layers.local import FullyConnected2d, LocallyConnected2d, pad_images
+from lcstool.models.layers.patches import Patches
+from lcstool.models.wiring.units import Wiring, find_wiring
 
 SMALL = {
     "s-conv": ModelSpec("s-conv", (9, 10), 2, 3, 2),

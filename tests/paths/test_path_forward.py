@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lcstool.models import ARCHITECTURES
 from lcstool.models.build import NORM_LAYERS
-from lcstool.models.local import FullyConnected2d, LocallyConnected2d, UnitBatchNorm2d
+from lcstool.models.layers.local import FullyConnected2d, LocallyConnected2d, UnitBatchNorm2d
 from lcstool.paths import BatchedNetwork, Blend, Points, linear_path, positions, reestimate_norms
 
 

@@ -10,7 +10,7 @@ from lcstool.checkpoint import Header, StreamedTensor, open_checkpoint, write_ch
 from lcstool.errors import BadInputError, CheckFailedError, UsageError
 from lcstool.models import ModelSpec, build_model, load_model
 from lcstool.models.build import empty_model
-from lcstool.models.convert import embedded_tensors
+from lcstool.models.embedding.tensors import embedded_tensors
 from lcstool.stages.embed import verify as verify_module
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.plan import plan

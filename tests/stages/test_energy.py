@@ -16,7 +16,7 @@ from lcstool.data import load_dataset
 from lcstool.energy import PatchBasis, open_basis, pearson
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import ModelSpec, build_model, load_model
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.stage import embed
 from lcstool.stages.energy.config import EnergyConfig

@@ -17,7 +17,7 @@ from lcstool.data.preprocess import Preprocess
 from lcstool.errors import BadInputError, CheckFailedError, UsageError
 from lcstool.evaluation import evaluate
 from lcstool.models import load_model
-from lcstool.models.subspace import Subspace
+from lcstool.models.embedding.subspace import Subspace
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.stage import embed
 from lcstool.stages.prune_stats import verify

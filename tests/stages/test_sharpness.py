@@ -5,11 +5,12 @@ import pytest
 import torch
 from embedded import embedded_model
 
+from lcstool.choices import SUBSPACE_PARTS
 from lcstool.data.dataset import Split
 from lcstool.errors import CheckFailedError
 from lcstool.evaluation import compute_loss
 from lcstool.models import ModelSpec
-from lcstool.models.subspace import PARTS, Subspace
+from lcstool.models.embedding.subspace import Subspace
 from lcstool.stages.sharpness.stage import LossSurface, extreme_eigenvalues
 
 
@@ -38,7 +39,7 @@ def hessian(model: torch.nn.Module, data: Split) -> torch.Tensor:
     return torch.autograd.functional.hessian(loss, point)
 
 
-@pytest.mark.parametrize("part", ["all", *PARTS])
+@pytest.mark.parametrize("part", ["all", *SUBSPACE_PARTS])
 def test_eigenvalues_against_the_whole_matrix(part: str) -> None:
     model, data = tiny()
     matrix = hessian(model, data)

@@ -15,7 +15,7 @@ from lcstool.checkpoint import open_checkpoint
 from lcstool.data import load_dataset
 from lcstool.data.preprocess import Preprocess
 from lcstool.models import ARCHITECTURES, build_model, load_model
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.interface import TrainResult
 from lcstool.stages.train.setup import resolve_spec

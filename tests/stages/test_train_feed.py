@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lcstool.data.augment import AUGMENTATIONS, build_augmentation
 from lcstool.data.dataset import Split
 from lcstool.distributed import Group
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 from lcstool.stages.train.feed import Feed
 
 SEED, BATCH, STEPS = 5, 7, 6

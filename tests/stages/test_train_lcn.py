@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lcstool.stages.train.lcn import LcnResult, train_lcn
 
 from lcstool.checkpoint import open_checkpoint
 from lcstool.errors import BadInputError, NonFiniteError, UsageError
 from lcstool.lcn.file import read_lcn
 from lcstool.stages.linear.trajectory import follow
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.lcn import LcnResult, train_lcn
 
 
 def trained(folder: Path, **fields: Any) -> LcnResult:

@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import save_file
 
 from lcstool.checkpoint import Checkpoint, Header, open_checkpoint, write_checkpoint
-from lcstool.models.geometry import ConvGeometry
+from lcstool.models.layers.geometry import ConvGeometry
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from lcstool.checkpoint import Checkpoint, CsrTensor
 from lcstool.errors import NonFiniteError
-from lcstool.models.geometry import ConvGeometry
-from lcstool.models.local import LocallyConnected2d, pad_images
+from lcstool.models.layers.geometry import ConvGeometry
+from lcstool.models.layers.local import LocallyConnected2d, pad_images
 from lcstool.weights import LayerCounts, count_layer, find_weights, tensors
 
 # Shape suffixes: R rows, K fan-in, C H W input, O output channels, D = C * H * W.

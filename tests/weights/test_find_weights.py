@@ -17,8 +17,8 @@ from lcstool.checkpoint import Checkpoint, CsrTensor
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec
 from lcstool.models.build import empty_model
-from lcstool.models.geometry import ConvGeometry
-from lcstool.models.trace import trace
+from lcstool.models.layers.geometry import ConvGeometry
+from lcstool.models.wiring.trace import trace
 from lcstool.weights import WeightTensor, find_weights, tensors
 from lcstool.weights.tensors import natural_key
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from lcstool.checkpoint import Checkpoint, CsrTensor
 from lcstool.data.preprocess import Preprocess, pixel_permutation
-from lcstool.models.geometry import ConvGeometry
-from lcstool.models.local import FullyConnected2d, LocallyConnected2d, pad_images
+from lcstool.models.layers.geometry import ConvGeometry
+from lcstool.models.layers.local import FullyConnected2d, LocallyConnected2d, pad_images
 from lcstool.weights import WeightTensor, find_weights, tensors
 from lcstool.weights.grid import grid_shape, sample_units, sampled_units
 

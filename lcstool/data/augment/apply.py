@@ -14,7 +14,7 @@ from lcstool.data.augment.cutout import cutout, squares
 from lcstool.data.augment.geometry import affine, fixed_point, source_matrices
 from lcstool.data.augment.lookup import NUM_VALUES, TABLES, apply_tables
 from lcstool.data.augment.operations import GEOMETRY, POINT, Choice, Op
-from lcstool.runtime import send
+from lcstool.devices import send
 
 
 def apply_choice(x_BCHW: Tensor, choice: Choice) -> Tensor:

@@ -6,7 +6,7 @@ Shape suffixes: B images of the batch, C channels, H rows, W columns, P = H*W pi
 import torch
 from torch import Tensor
 
-from lcstool.runtime import send
+from lcstool.devices import send
 
 
 def check_images(x_BCHW: Tensor) -> None:

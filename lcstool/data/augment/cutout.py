@@ -7,7 +7,7 @@ last row of the square; 3 are the colours.
 import torch
 from torch import Tensor
 
-from lcstool.runtime import send
+from lcstool.devices import send
 
 #: The colour Fast AutoAugment fills with, and its grey version for images that have not three channels.
 FILL_COLOR, FILL_GREY = (125, 123, 114), 123

@@ -13,9 +13,9 @@ from lcstool.codes import Side, TensorSide, Values
 from lcstool.data.preprocess import Preprocess
 from lcstool.errors import BadInputError, NonFiniteError
 from lcstool.models import ModelSpec, build_model, load_model
-from lcstool.models.fold import FoldedNetwork, fold_norms
-from lcstool.models.geometry import ConvGeometry
-from lcstool.runtime import stream
+from lcstool.models.layers.geometry import ConvGeometry
+from lcstool.models.narrowing.fold import FoldedNetwork, fold_norms
+from lcstool.randomness import stream
 
 MEAN, STD = "input.mean", "input.std"
 _COUNTERS = "num_batches_tracked"

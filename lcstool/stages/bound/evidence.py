@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from lcstool.data.dataset import Split
+from lcstool.devices import resolve_device
 from lcstool.errors import BadInputError
 from lcstool.evaluation import evaluate
 from lcstool.images import input_map, load_images
-from lcstool.runtime import resolve_device, stream
+from lcstool.randomness import stream
 from lcstool.stages.bound.config import BoundConfig
 from lcstool.stages.bound.description import Description
 

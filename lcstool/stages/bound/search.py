@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from lcstool.bounds import Evidence, error_bound
+from lcstool.choices import GRIDS
 from lcstool.codes import CODES, Values
 from lcstool.codes.quantise import quantise
 from lcstool.errors import BadInputError
-from lcstool.stages.bound.config import QUANTIZERS, BoundConfig
+from lcstool.stages.bound.config import BoundConfig
 from lcstool.stages.bound.description import Description
 from lcstool.stages.bound.evidence import Images, prepared
 from lcstool.stages.bound.result import Candidate, Search
@@ -89,7 +90,5 @@ def prune(tensors: dict[str, Tensor], share: float) -> dict[str, Tensor]:
 def _kinds(config: BoundConfig) -> list[tuple[int, str]]:
     """Bits and grids; values of 16 or 32 bits have no grid."""
     return [
-        (bits, quantizer)
-        for bits in config.widths()
-        for quantizer in (QUANTIZERS if bits < 16 else QUANTIZERS[:1])
+        (bits, quantizer) for bits in config.widths() for quantizer in (GRIDS if bits < 16 else GRIDS[:1])
     ]

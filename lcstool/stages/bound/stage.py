@@ -13,9 +13,10 @@ from lcstool.bounds import Evidence, affordable_bits, affordable_count
 from lcstool.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
 from lcstool.codes import CODES, BitString, Counts, Side, count
 from lcstool.codes.quantise import quantise
+from lcstool.devices import memory_errors
 from lcstool.errors import CheckFailedError, UsageError
 from lcstool.models import ModelSpec
-from lcstool.runtime import memory_errors, versions
+from lcstool.record import portable_config, versions
 from lcstool.stages.bound.code_file import read_code, write_code
 from lcstool.stages.bound.config import BoundConfig
 from lcstool.stages.bound.counting import classes_of_file, counts_of_file
@@ -83,7 +84,7 @@ def bound(
         )
         entry = {
             "stage": "bound",
-            "config": config.portable(),
+            "config": portable_config(config),
             "versions": versions(),
             "inputs": {"model": checkpoint.digest()},
             "metrics": result.to_json() | {"file": None, "search": None, "emitted": None},

@@ -1,16 +1,17 @@
 """How large an embedding will be, from the geometry alone: `--dry-run`."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from lcstool.checkpoint import csr_bytes
 from lcstool.models import Embedding
 from lcstool.models.build import weight_layers
-from lcstool.models.support import convolution_support
+from lcstool.models.embedding.support import convolution_support
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.source import Source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerPlan:
     """One layer to be embedded: the matrix's size, the entries the convolution reaches, bytes either way, and which."""
 
@@ -42,6 +43,14 @@ class EmbedPlan:
     file_bytes: int
     memory_bytes: int
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": "lcstool.embed-plan/1",
+            "layers": [asdict(layer) for layer in self.layers],
+            "file_bytes": self.file_bytes,
+            "memory_bytes": self.memory_bytes,
+        }
+
 
 def plan(config: EmbedConfig, source: Source, embedding: Embedding) -> EmbedPlan:
     """Sizes of the embedding, from the geometry alone."""
@@ -66,7 +75,18 @@ def plan(config: EmbedConfig, source: Source, embedding: Embedding) -> EmbedPlan
         if connectivity == "local":  # made whole, and once more in float64 for the check
             block = nonzeros * (itemsize + 8)
         peak = max(peak, block + (nonzeros // geometry.out_channels * 100 if storage == "csr" else 0))
-        layers.append(LayerPlan(name, connectivity, rows, columns, nonzeros, dense, csr, storage))
+        layers.append(
+            LayerPlan(
+                name=name,
+                connectivity=connectivity,
+                rows=rows,
+                columns=columns,
+                nonzeros=nonzeros,
+                dense_bytes=dense,
+                csr_bytes=csr,
+                storage=storage,
+            )
+        )
     own = sum(tensor.nbytes for tensor in source.model.state_dict().values())
     embedded = sum(layer.stored_bytes for layer in layers)
     replaced = sum(weights[name].weight.nbytes for name, _ in embedding.layers)

@@ -10,9 +10,9 @@ from lcstool.checkpoint import Header, open_checkpoint
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import Embedding, ModelSpec, load_model
 from lcstool.models.build import empty_model
-from lcstool.models.convert import convolution_layers
+from lcstool.models.embedding.tensors import convolution_layers
 from lcstool.models.foreign import build_foreign, read_state_dict
-from lcstool.models.trace import Trace, trace
+from lcstool.models.wiring.trace import Trace, trace
 from lcstool.stages.embed.config import EmbedConfig
 
 

@@ -3,36 +3,23 @@
 Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), section 3.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from lcstool.checkpoint import Header, write_checkpoint
+from lcstool.devices import memory_errors, require_memory
 from lcstool.models import ModelSpec
 from lcstool.models.build import empty_model
-from lcstool.models.convert import embedded_tensors
-from lcstool.models.trace import trace
-from lcstool.runtime import memory_errors, require_memory, versions
+from lcstool.models.embedding.tensors import embedded_tensors
+from lcstool.models.wiring.trace import trace
+from lcstool.record import history_entry, portable_config
 from lcstool.stages.embed.config import EmbedConfig
-from lcstool.stages.embed.plan import LayerPlan, plan
+from lcstool.stages.embed.plan import plan
+from lcstool.stages.embed.result import EmbedResult
 from lcstool.stages.embed.source import Source, choose_layers, open_source
 from lcstool.stages.embed.verify import verify
-
-
-@dataclass(frozen=True)
-class EmbedResult:
-    """A written embedding: its header, its layers, and how far its logits are from the source's.
-
-    Attributes:
-        max_difference: Largest absolute difference of the logits, in float64, by kind of input.
-        largest_logit: Largest absolute logit.
-    """
-
-    header: Header
-    layers: tuple[LayerPlan, ...]
-    max_difference: dict[str, float]
-    largest_logit: float
 
 
 def embed(config: EmbedConfig, out: str) -> EmbedResult:
@@ -56,18 +43,19 @@ def embed(config: EmbedConfig, out: str) -> EmbedResult:
         differences, largest = verify(config, source, spec, embedding, tensors)
         header = _header(config, source, spec, {"max_difference": differences, "largest_logit": largest})
         write_checkpoint(out, header, tensors)
-        return EmbedResult(header, sizes.layers, differences, largest)
+        return EmbedResult(
+            out=out,
+            header=header,
+            layers=sizes.layers,
+            max_difference=differences,
+            largest_logit=largest,
+        )
 
 
 def _header(config: EmbedConfig, source: Source, spec: ModelSpec, metrics: dict[str, Any]) -> Header:
-    entry = {
-        "stage": "embed",
-        "config": config.portable(),
-        "seed": config.seed,
-        "versions": versions(),
-        "inputs": {"model": source.digest},
-        "metrics": metrics,
-    }
+    settings = portable_config(config) | {"norm": config.norm_name()}
+    inputs = {"model": source.digest}
+    entry = history_entry("embed", settings, inputs=inputs, metrics=metrics, seed=config.seed)
     history = source.header.history if source.header is not None else ()
     return Header(
         kind="model",

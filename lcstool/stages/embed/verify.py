@@ -13,9 +13,9 @@ from lcstool.data.preprocess import Preprocess
 from lcstool.errors import BadInputError, CheckFailedError
 from lcstool.models import Embedding, ModelSpec
 from lcstool.models.build import empty_model
-from lcstool.models.convert import AnyTensor
-from lcstool.models.local import FullyConnected2d, pad_images
-from lcstool.runtime import stream
+from lcstool.models.embedding.tensors import AnyTensor
+from lcstool.models.layers.local import FullyConnected2d, pad_images
+from lcstool.randomness import stream
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.source import Source
 

@@ -11,7 +11,7 @@ from lcstool.data.preprocess import Preprocess, pixel_permutation
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import ModelSpec, build_model
 from lcstool.models.build import weight_layers
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 from lcstool.stages.energy.layers import FirstLayer
 from lcstool.weights import WeightTensor
 from lcstool.weights.grid import restore_pixels, sampled_units

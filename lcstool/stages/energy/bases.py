@@ -9,7 +9,7 @@ from lcstool.data.stream import ImageStream, stream_images
 from lcstool.energy import Images, PatchBasis, open_basis, patch_moments
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import ModelSpec
-from lcstool.options import parse_image_size
+from lcstool.parsing import parse_image_size
 from lcstool.stages.energy.banks import FilterBank
 from lcstool.stages.energy.config import EnergyConfig
 from lcstool.stages.energy.measure import BankProfile

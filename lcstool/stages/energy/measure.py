@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lcstool.energy import Band, EnergyProfile, PatchBasis, dense_noise, initial_band, pearson
 from lcstool.errors import BadInputError
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 from lcstool.stages.energy.banks import FilterBank
 from lcstool.stages.energy.config import EnergyConfig
 

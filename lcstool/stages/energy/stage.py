@@ -14,6 +14,7 @@ from torch import Tensor
 from lcstool.checkpoint import Checkpoint, Header, open_checkpoint, write_checkpoint
 from lcstool.data import parse_dataset
 from lcstool.data.stream import ImageStream
+from lcstool.devices import memory_errors
 from lcstool.energy import (
     Band,
     PatchBasis,
@@ -23,8 +24,9 @@ from lcstool.energy import (
     save_basis,
 )
 from lcstool.errors import UsageError
-from lcstool.options import parse_image_size
-from lcstool.runtime import memory_errors, stream, versions
+from lcstool.parsing import parse_image_size
+from lcstool.randomness import stream
+from lcstool.record import portable_config, versions
 from lcstool.stages.energy.banks import FilterBank, read_bank
 from lcstool.stages.energy.bases import doubts, measured_basis, open_given_basis, open_images, require_alike
 from lcstool.stages.energy.config import EnergyConfig
@@ -207,7 +209,7 @@ def _entry(
         inputs["dataset"] = images.digest
     if config.basis is not None and basis is not None:
         inputs["basis"] = basis.digest
-    settings = config.portable()
+    settings = portable_config(config)
     if images is None:
         settings["dataset"] = None  # nothing of it was looked at
     metrics = {} if result is None else to_json(result)

@@ -25,7 +25,7 @@ from lcstool.energy import (
     random_label_profile,
 )
 from lcstool.errors import BadInputError
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 from lcstool.stages.energy.config import EnergyConfig
 from lcstool.stages.energy.measure import BankProfile
 

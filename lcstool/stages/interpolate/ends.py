@@ -8,8 +8,8 @@ from torch import nn
 from lcstool.checkpoint import Checkpoint, Header
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec, load_model
-from lcstool.models.alignment import align
-from lcstool.models.convert import embedded_like
+from lcstool.models.embedding.tensors import embedded_like
+from lcstool.paths.alignment import align
 from lcstool.stages.interpolate.config import InterpolateConfig
 
 

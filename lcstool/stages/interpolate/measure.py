@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lcstool.data.dataset import ImageDataset
+from lcstool.devices import host_memory_bytes
 from lcstool.evaluation import Score
 from lcstool.paths import (
     BatchedNetwork,
@@ -20,7 +21,6 @@ from lcstool.paths import (
     score_points,
     straight_length,
 )
-from lcstool.runtime import host_memory_bytes
 from lcstool.stages.interpolate.config import InterpolateConfig
 from lcstool.stages.interpolate.ends import Ends
 from lcstool.stages.interpolate.result import PathScores, Plane

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from lcstool.evaluation import LOSS_UNITS, Score
+from lcstool.choices import LOSS_UNITS
+from lcstool.evaluation import Score
 from lcstool.paths import Blend, Points
 
 

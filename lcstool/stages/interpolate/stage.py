@@ -11,12 +11,14 @@ from typing import Any
 import torch
 
 from lcstool.checkpoint import Checkpoint, Header, open_checkpoint, write_checkpoint
+from lcstool.choices import LOSSES
 from lcstool.data.augment import build_augmentation
+from lcstool.devices import memory_errors, require_memory, resolve_device
 from lcstool.errors import UsageError
 from lcstool.images import input_map, load_images
-from lcstool.options import LOSSES
 from lcstool.paths import Blend, Points, StringOptions, barrier, positions, train_string_epoch
-from lcstool.runtime import memory_errors, require_memory, resolve_device, stream, versions
+from lcstool.randomness import stream
+from lcstool.record import portable_config, versions
 from lcstool.stages.interpolate.config import InterpolateConfig
 from lcstool.stages.interpolate.ends import Ends, open_ends
 from lcstool.stages.interpolate.measure import Bench, score_output_path, score_path, score_plane
@@ -112,7 +114,7 @@ def _string(
     points = Blend.linear([model.state_dict() for model in bench.ends.models], alphas).points()
     first = 0
     asked: dict[str, Any] = {
-        "config": config.portable() | {"method": "string"},
+        "config": portable_config(config) | {"method": "string"},
         "seed": config.seed,
         "inputs": list(bench.ends.digests),
     }
@@ -163,7 +165,7 @@ def _write(
     inputs = {f"{index}: {Path(name).name}": digest for index, (name, digest) in named}
     entry: dict[str, Any] = {
         "stage": "interpolate",
-        "config": bench.config.portable(),
+        "config": portable_config(bench.config),
         "seed": bench.config.seed,
         "versions": versions(),
         "inputs": inputs,

@@ -10,7 +10,7 @@ from lcstool.lcn import LinearConvArchitecture
 from lcstool.lcn.critical import CriticalSurvey, critical_points
 from lcstool.lcn.loss import QuadraticLoss
 from lcstool.lcn.table import TableRow, critical_table
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 
 
 @dataclass(frozen=True, eq=False)

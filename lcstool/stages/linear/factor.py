@@ -18,7 +18,8 @@ from lcstool.lcn import (
 )
 from lcstool.lcn.file import LcnFile, stacked, write_lcn
 from lcstool.lcn.space import Membership, membership
-from lcstool.runtime import stream, versions
+from lcstool.randomness import stream
+from lcstool.record import versions
 
 
 @dataclass(frozen=True, eq=False)

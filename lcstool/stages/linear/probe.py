@@ -13,7 +13,7 @@ from lcstool.checkpoint import Checkpoint, all_finite, open_checkpoint
 from lcstool.errors import BadInputError, NonFiniteError
 from lcstool.lcn import FilterComparison, compare_layers
 from lcstool.lcn.file import LCN, read_lcn
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 from lcstool.weights import find_weights
 
 _DRAWS = 4000  # the mean |cos| to about 0.003

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lcstool.checkpoint import Checkpoint, Header
 from lcstool.data.preprocess import Preprocess, pixel_permutation
+from lcstool.devices import host_memory_bytes
 from lcstool.errors import BadInputError
 from lcstool.locality import (
     Discovery,
@@ -20,8 +21,8 @@ from lcstool.locality import (
 )
 from lcstool.models import ModelSpec
 from lcstool.models.build import WEIGHT_LAYERS, empty_model
-from lcstool.models.wiring import find_wiring
-from lcstool.runtime import host_memory_bytes, stream
+from lcstool.models.wiring.units import find_wiring
+from lcstool.randomness import stream
 from lcstool.stages.prune_stats.config import PruneStatsConfig
 from lcstool.stages.prune_stats.network import Network
 from lcstool.stages.prune_stats.result import FileStats, GridStats, LayerStats

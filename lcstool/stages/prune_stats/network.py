@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from lcstool.checkpoint import Checkpoint, Header
 from lcstool.data.preprocess import Preprocess
+from lcstool.devices import resolve_device
 from lcstool.errors import BadInputError
 from lcstool.evaluation import evaluate
 from lcstool.images import load_images
 from lcstool.models import ModelSpec, load_model
 from lcstool.models.build import WEIGHT_LAYERS
-from lcstool.models.local import FullyConnected2d, LocallyConnected2d
-from lcstool.models.subspace import Subspace
-from lcstool.runtime import resolve_device
+from lcstool.models.embedding.subspace import Subspace
+from lcstool.models.layers.local import FullyConnected2d, LocallyConnected2d
 from lcstool.stages.prune_stats.config import PruneStatsConfig
 from lcstool.weights.grid import restore_pixels
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from torch import Tensor
 
 from lcstool.checkpoint import Checkpoint, Header, copy_to_stdout, open_checkpoint, write_checkpoint
+from lcstool.devices import memory_errors
 from lcstool.errors import BadInputError
-from lcstool.runtime import memory_errors, versions
+from lcstool.record import portable_config, versions
 from lcstool.stages.prune_stats.config import PruneStatsConfig
 from lcstool.stages.prune_stats.measure import measure
 from lcstool.stages.prune_stats.result import FileStats
@@ -86,7 +87,7 @@ def _write_stats(
     reports = [look.to_json() | {"file": Path(look.where).name} for look in looks]
     entry = {
         "stage": "prune-stats",
-        "config": config.portable(),
+        "config": portable_config(config),
         "seed": config.seed,
         "versions": versions(),
         "inputs": {Path(c.where).name: c.digest() for c in checkpoints},

@@ -11,7 +11,7 @@ from lcstool.checkpoint import Header
 from lcstool.errors import CheckFailedError
 from lcstool.images import input_map, load_images
 from lcstool.models import ModelSpec
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 from lcstool.stages.prune_stats.config import PruneStatsConfig
 
 TOLERANCE = (

@@ -19,9 +19,9 @@ from lcstool.checkpoint import (
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import ModelSpec, load_model
 from lcstool.models.build import empty_model
-from lcstool.models.compact import CompactResult, compact
-from lcstool.models.trace import trace
-from lcstool.runtime import versions
+from lcstool.models.narrowing.compact import CompactResult, compact
+from lcstool.models.wiring.trace import trace
+from lcstool.record import portable_config, versions
 from lcstool.stages.prune_stats.config import PruneStatsConfig
 from lcstool.stages.prune_stats.verify import Agreement, compare
 from lcstool.weights import WeightTensor, find_weights
@@ -161,7 +161,7 @@ def _storage_of(checkpoint: Checkpoint, name: str) -> str:
 def _entry(config: PruneStatsConfig, checkpoint: Checkpoint, num_pruned: int) -> dict[str, Any]:
     return {
         "stage": "prune-stats",
-        "config": config.portable(),
+        "config": portable_config(config),
         "seed": config.seed,
         "versions": versions(),
         "inputs": {"model": checkpoint.digest()},

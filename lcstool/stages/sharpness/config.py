@@ -1,52 +1,40 @@
 """What decides a sharpness measurement, with the defaults and the help. No torch here."""
 
-import math
 from dataclasses import dataclass
 
-from lcstool.data import parse_dataset
-from lcstool.errors import UsageError
-from lcstool.options import LOSSES, check_choices, data_dir_option, option
+from lcstool.choices import SUBSPACE_PARTS
+from lcstool.options import (
+    Config,
+    data_dir_option,
+    dataset_option,
+    device_option,
+    file_argument,
+    loss_option,
+    option,
+    seed_option,
+    train_size_option,
+)
 
-SUBSPACES = ("all", "conv", "unshared-local", "off-local")
 
-
-@dataclass(frozen=True)
-class SharpnessConfig:
+@dataclass(frozen=True, kw_only=True)
+class SharpnessConfig(Config):
     """One measurement. The same fields as the flags of `lcstool sharpness`; `file` is its argument."""
 
-    file: str = option("-", "The model's file.", "Model", argument=True)
-    dataset: str = option(
-        "leaves", "Data set whose training images the loss is taken on.", "Data", choices="datasets"
-    )
+    file: str = file_argument("The model's file.")
+    dataset: str = dataset_option("Data", "Data set whose training images the loss is taken on.")
     data_dir: str | None = data_dir_option("Data")
-    train_size: int | None = option(
-        None,
-        "Use a class-balanced subset of this many training images, drawn by the seed [default: all].",
-        "Data",
-    )
-    loss: str | None = option(
-        None, "Loss [default: the one the model was trained by].", "Measurement", choices=LOSSES
-    )
+    train_size: int | None = train_size_option("Data")
+    loss: str | None = loss_option("Measurement", "the model was")
     subspace: str = option(
         "all",
         "Of an embedded network: restrict gradient and Hessian to one part of its weights.",
         "Measurement",
-        choices=SUBSPACES,
+        choices=("all", *SUBSPACE_PARTS),
     )
-    max_iterations: int = option(300, "Most Hessian-vector products of one eigenvalue.", "Measurement")
-    tolerance: float = option(1e-3, "Relative accuracy asked of the eigenvalues.", "Measurement")
-    batch_size: int = option(1000, "Images at a time.", "Measurement")
-    seed: int = option(0, "Seed of the subset and of the first vector.", "Measurement")
-    device: str = option("auto", "auto, cpu, cuda or cuda:i.", "Measurement")
-
-    def __post_init__(self) -> None:
-        parse_dataset(self.dataset)
-        check_choices(self)
-        for name in ("max_iterations", "batch_size", "train_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be >= 1, got {value}")
-        if not (math.isfinite(self.tolerance) and self.tolerance > 0):
-            raise UsageError(f"tolerance must be finite and > 0, got {self.tolerance}")
-        if not 0 <= self.seed < 2**32:
-            raise UsageError(f"seed must be in [0, 2^32), got {self.seed}")
+    max_iterations: int = option(
+        300, "Most Hessian-vector products of one eigenvalue.", "Measurement", at_least=1
+    )
+    tolerance: float = option(1e-3, "Relative accuracy asked of the eigenvalues.", "Measurement", above=0)
+    batch_size: int = option(1000, "Images at a time.", "Measurement", at_least=1)
+    seed: int = seed_option("Measurement", "Seed of the subset and of the first vector.")
+    device: str = device_option("Measurement")

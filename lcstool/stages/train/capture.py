@@ -11,7 +11,7 @@ import torch
 
 from lcstool.data.dataset import Split
 from lcstool.distributed import Group
-from lcstool.models.local import SeededDropout
+from lcstool.models.layers.local import SeededDropout
 from lcstool.optim import BetaLasso
 from lcstool.stages.train.setup import Setup
 from lcstool.stages.train.state import Position

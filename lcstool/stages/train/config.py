@@ -3,43 +3,36 @@
 This file imports no torch, so that `lcstool train --help` answers at once.
 """
 
-import math
-from dataclasses import Field, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
-from lcstool.data import parse_dataset
+from lcstool.choices import (
+    AUGMENTATIONS,
+    CONNECTIVITIES,
+    LOSSES,
+    LR_MATCHES,
+    OPTIMIZERS,
+    PIXEL_NORMALIZATIONS,
+    PRECISIONS,
+    SCHEDULES,
+)
 from lcstool.errors import UsageError
 from lcstool.models import ARCHITECTURES
-from lcstool.models.spec import CONNECTIVITIES
-from lcstool.options import LOSSES, check_choices, data_dir_option, option, parse_image_size
-from lcstool.stages.train.lcn_config import LCN, LcnOptions
+from lcstool.options import MAX_SEED, data_dir_option, dataset_option, device_option, option, seed_option
+from lcstool.parsing import parse_image_size
 from lcstool.stages.train.run_config import RunOptions
 from lcstool.stages.train.switch_times import parse_snapshots
 
-OPTIMIZERS = ("sgd", "beta-lasso")
 LASSO_ONLY = ("lambda_conv", "lambda_fc", "beta")
-SCHEDULES = ("cosine", "constant")
-PRECISIONS = ("fp32", "bf16", "fp16", "fp64")
-LR_MATCHES = ("none", "orbit")
-NORMALIZATIONS = ("channel", "none")
-AUGMENTATION_NAMES = (
-    "none",
-    "crop-flip",
-    "autoaugment",
-    "rand-augment",
-    "trivial-augment",
-    "fast-autoaugment",
-)
 
 
-@dataclass(frozen=True)
-class TrainConfig(RunOptions, LcnOptions):
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(RunOptions):
     """One training run. The same fields as the flags of `lcstool train` and the keys of its YAML files."""
 
     arch: str | None = option(
-        None, "Architecture [default: s-fc, or that of --init].", "Model", choices=(*ARCHITECTURES, LCN)
+        None, "Architecture [default: s-fc, or that of --init].", "Model", choices=tuple(ARCHITECTURES)
     )
-    alpha: int | None = option(None, "Base channels [default: the architecture's].", "Model")
+    alpha: int | None = option(None, "Base channels [default: the architecture's].", "Model", at_least=1)
     fc_params: str | None = option(
         None, "Size alpha so that the fully-connected counterpart has this many parameters (256M).", "Model"
     )
@@ -50,14 +43,16 @@ class TrainConfig(RunOptions, LcnOptions):
         choices=("conv", *CONNECTIVITIES),
     )
     kernel_size: int | None = option(
-        None, "Kernel size of resnet18 (3, 5, 7 or 9) or linear-cnn (any) [default: 3].", "Model"
+        None, "Kernel size of resnet18 (3, 5, 7 or 9) or linear-cnn (any) [default: 3].", "Model", at_least=1
     )
-    dropout: float = option(0.0, "Dropout before the last FC layers (two, where there are two).", "Model")
+    dropout: float = option(
+        0.0, "Dropout before the last FC layers (two, where there are two).", "Model", at_least=0, below=1
+    )
     init: str | None = option(
         None,
         "Start from the model in this file ('-' for stdin); its architecture is taken over.",
         "Model",
-        path=True,
+        recorded="name",
     )
     freeze: tuple[str, ...] = option(
         (),
@@ -66,7 +61,7 @@ class TrainConfig(RunOptions, LcnOptions):
         "Model",
     )
 
-    dataset: str = option("leaves", "Data set.", "Data", choices="datasets")
+    dataset: str = dataset_option("Data", "Data set.")
     image_size: str | None = option(
         None, "Side in pixels, or HxW [default: 16 for leaves, else the images' own].", "Data"
     )
@@ -74,55 +69,74 @@ class TrainConfig(RunOptions, LcnOptions):
         (),
         "Keep only these classes, by number or name, relabelled in this order; joined by commas (3,5) or repeated.",
         "Data",
-        unsaid_default=True,
+        recorded_if_set=True,
     )
     labels: str = option(
         "true",
         "Labels: true; random, drawn once from the seed for the training images; or pca:I, equal classes by the "
         "images' total projection on principal component I (from 0) of the training images' patches.",
         "Data",
-        unsaid_default=True,
+        recorded_if_set=True,
     )
-    train_size: int | None = option(None, "Train on a class-balanced subset of this many images.", "Data")
-    val_fraction: float = option(0.0, "Cut this fraction of the training set off for validation.", "Data")
+    train_size: int | None = option(
+        None, "Train on a class-balanced subset of this many images.", "Data", at_least=1
+    )
+    val_fraction: float = option(
+        0.0, "Cut this fraction of the training set off for validation.", "Data", at_least=0, below=1
+    )
     augment: str = option(
-        "crop-flip", "Augmentation, in batches on the device.", "Data", choices=AUGMENTATION_NAMES
+        "crop-flip", "Augmentation, in batches on the device.", "Data", choices=AUGMENTATIONS
     )
     normalize: str | None = option(
         None, "Normalise each channel by the training set, or keep pixels in [0, 1] [default: channel].", "Data",
-        choices=NORMALIZATIONS,
+        choices=PIXEL_NORMALIZATIONS,
     )  # fmt: skip
     permute_pixels: int | None = option(
-        None, "Shuffle the pixels by one fixed permutation of this seed; a dense net must not care.", "Data"
+        None,
+        "Shuffle the pixels by one fixed permutation of this seed; a dense net must not care.",
+        "Data",
+        at_least=0,
+        below=MAX_SEED,
     )
 
     optim: str | None = option(
         None, "Optimizer [default: beta-lasso; sgd with --init].", "Optimization", choices=OPTIMIZERS
     )
-    lr: float = option(0.1, "Learning rate at the start.", "Optimization")
+    lr: float = option(0.1, "Learning rate at the start.", "Optimization", at_least=0)
     schedule: str = option(
         "cosine", "Learning-rate schedule, to 0 for cosine.", "Optimization", choices=SCHEDULES
     )
-    epochs: int = option(36, "Passes over the training set.", "Optimization")
+    epochs: int = option(36, "Passes over the training set.", "Optimization", at_least=0)
     until_train_accuracy: float | None = option(
         None,
         "Stop after the first epoch with this accuracy (0 to 1) on the training images without augmentation; at "
         "most after --epochs, over which a cosine schedule still falls to 0.",
         "Optimization",
-        unsaid_default=True,
+        above=0,
+        at_most=1,
+        recorded_if_set=True,
     )
-    batch_size: int = option(512, "Images a step; an incomplete last batch is left out.", "Optimization")
+    batch_size: int = option(
+        512, "Images a step; an incomplete last batch is left out.", "Optimization", at_least=1
+    )
     loss: str = option(
         "cross-entropy", "Loss; mse and bce are on one-hot targets.", "Optimization", choices=LOSSES
     )
-    label_smoothing: float = option(0.0, "Label smoothing of the targets.", "Optimization")
-    momentum: float = option(0.0, "Momentum of sgd.", "Optimization")
-    weight_decay: float = option(0.0, "Weight decay of sgd.", "Optimization")
-    lambda_conv: float = option(
-        5.8e-4, "L1 strength of beta-lasso for layers that are or stand for convolutions.", "Optimization"
+    label_smoothing: float = option(
+        0.0, "Label smoothing of the targets.", "Optimization", at_least=0, below=1
     )
-    lambda_fc: float = option(1.5e-4, "L1 strength of beta-lasso for the other FC layers.", "Optimization")
-    beta: float = option(3.0, "Threshold of beta-lasso, in units of lambda.", "Optimization")
+    momentum: float = option(0.0, "Momentum of sgd.", "Optimization", at_least=0, below=1)
+    weight_decay: float = option(0.0, "Weight decay of sgd.", "Optimization", at_least=0)
+    lambda_conv: float = option(
+        5.8e-4,
+        "L1 strength of beta-lasso for layers that are or stand for convolutions.",
+        "Optimization",
+        at_least=0,
+    )
+    lambda_fc: float = option(
+        1.5e-4, "L1 strength of beta-lasso for the other FC layers.", "Optimization", at_least=0
+    )
+    beta: float = option(3.0, "Threshold of beta-lasso, in units of lambda.", "Optimization", at_least=0)
     lr_match: str = option(
         "none",
         "For an embedded network: orbit sums gradients over tied weights, so that it moves as its CNN would.",
@@ -134,19 +148,21 @@ class TrainConfig(RunOptions, LcnOptions):
         "Train a network whose parameters are on a grid of so many bits a tensor (1 to 12), gradients passed straight "
         "through; the file holds the rounded network.",
         "Optimization",
-        unsaid_default=True,
+        at_least=1,
+        at_most=12,
+        recorded_if_set=True,
     )
     step_in_backward: bool = option(
         False,
         "Update weights as their gradients appear (beta-lasso): no second copy of them; same numbers to rounding.",
         "Optimization",
-        unsaid_default=True,
+        recorded=False,
     )
     log_screen: bool = option(
         False,
         "Log, at each epoch's last step, how many zeros of dense layers beta-lasso provably leaves zero.",
         "Optimization",
-        unsaid_default=True,
+        recorded_if_set=True,
     )
     refit: bool = option(
         False, "Keep the zeros of --init as they are and train the other weights without L1.", "Optimization"
@@ -159,40 +175,44 @@ class TrainConfig(RunOptions, LcnOptions):
         choices=PRECISIONS,
     )
     snapshots: str | None = option(
-        None, "Epochs after which to keep a copy: '0,1,5', 'log:20' (0 and 20 log-spaced) or 'all'.", "Run"
+        None,
+        "Epochs after which to keep a copy: '0,1,5', 'log:20' (0 and 20 log-spaced) or 'all'.",
+        "Run",
+        recorded=False,
     )
-    seed: int = option(0, "Seed of initial weights, data order, augmentation and subsets.", "Run")
-    device: str = option("auto", "auto, cpu, cuda or cuda:i.", "Run")
+    seed: int = seed_option("Run", "Seed of initial weights, data order, augmentation and subsets.")
+    device: str = device_option("Run")
     data_dir: str | None = data_dir_option("Run")
-    save_interval: float = option(60.0, "Seconds between saves of a resumable state.", "Run")
+    save_interval: float = option(
+        60.0, "Seconds between saves of a resumable state.", "Run", at_least=0, recorded=False
+    )
 
     def __post_init__(self) -> None:
+        if self.arch == "lcn":
+            raise UsageError(
+                "linear convolutional networks train under `lcstool linear train`",
+                hint="lcstool linear train --kernels 2,2 --target 1,0.3,1",
+            )
         if self.optim is None:  # an embedded network's zeros could not grow under beta-lasso's threshold
             object.__setattr__(self, "optim", "beta-lasso" if self.init is None else "sgd")
-        check_choices(self)
-        self.check_lcn(self.arch == LCN)
-        parse_dataset(self.dataset)
+        super().__post_init__()
+
+    def check(self) -> None:
         self.image_hw()
         self.snapshot_epochs()
         self.label_component()
         chosen = [word.strip() for item in self.classes for word in item.split(",")]
         if self.classes and not 1 < len(chosen) == len(set(chosen)):
             raise UsageError(f"classes {', '.join(self.classes)!r}: expected two or more different ones")
-        enough = self.until_train_accuracy
-        _require(enough is None or 0 < enough <= 1, "until_train_accuracy", enough, "in (0, 1]")
-        _require(self.epochs >= 0, "epochs", self.epochs, ">= 0")
-        for name in ("batch_size", "alpha", "kernel_size", "train_size"):
-            _require(
-                getattr(self, name) is None or getattr(self, name) >= 1, name, getattr(self, name), ">= 1"
-            )
-        for name in ("lr", "lambda_conv", "lambda_fc", "beta", "weight_decay", "save_interval"):
-            value = getattr(self, name)
-            _require(math.isfinite(value) and value >= 0, name, value, "finite and >= 0")
-        for name in ("dropout", "val_fraction", "label_smoothing", "momentum"):
-            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        _require(0 <= self.seed < 2**32, "seed", self.seed, "in [0, 2^32)")
-        if self.permute_pixels is not None:
-            _require(0 <= self.permute_pixels < 2**32, "permute_pixels", self.permute_pixels, "in [0, 2^32)")
+        self._check_optimizer()
+        if self.alpha is not None and self.fc_params is not None:
+            raise UsageError("alpha and fc_params both size the network; give one of them")
+        if self.init is not None:
+            self._check_init()
+        if self.refit and self.init is None:
+            raise UsageError("refit keeps the zeros of a trained model", hint="name that model with --init")
+
+    def _check_optimizer(self) -> None:
         if self.optim == "beta-lasso" and (self.momentum or self.weight_decay):
             raise UsageError(
                 "beta-lasso has no momentum and no weight decay", hint="use --optim sgd for those"
@@ -200,9 +220,7 @@ class TrainConfig(RunOptions, LcnOptions):
         unused = [name for name in LASSO_ONLY if getattr(self, name) != getattr(TrainConfig, name)]
         if self.optim == "sgd" and unused:
             raise UsageError(f"{unused[0]} is for beta-lasso", hint="--optim beta-lasso")
-        bits = self.round_bits
-        _require(bits is None or 1 <= bits <= 12, "round_bits", bits, "in 1 to 12")
-        if bits is not None and self.step_in_backward:
+        if self.round_bits is not None and self.step_in_backward:
             raise UsageError("step_in_backward moves parameters while round_bits has them rounded")
         is_plain = self.optim == "beta-lasso" and self.precision != "fp16" and self.lr_match == "none"
         if self.step_in_backward and not is_plain:
@@ -212,20 +230,16 @@ class TrainConfig(RunOptions, LcnOptions):
         if self.log_screen and not (is_plain and not self.refit and not self.step_in_backward):
             others = "fp16, --lr-match, --refit and --step-in-backward"
             raise UsageError(f"log_screen is for beta-lasso without {others}")
-        if self.alpha is not None and self.fc_params is not None:
-            raise UsageError("alpha and fc_params both size the network; give one of them")
-        if self.init is not None:
-            for name in ("alpha", "fc_params", "kernel_size", "permute_pixels", "normalize"):
-                if getattr(self, name) is not None:
-                    raise UsageError(f"{name} is part of the model in --init; it cannot be changed here")
-            if self.connectivity != "conv":
-                raise UsageError(
-                    "connectivity is part of the model in --init", hint="lcstool embed changes it"
-                )
-            if self.dropout:
-                raise UsageError("dropout is part of the model in --init; it cannot be changed here")
-        if self.refit and self.init is None:
-            raise UsageError("refit keeps the zeros of a trained model", hint="name that model with --init")
+
+    def _check_init(self) -> None:
+        """UsageError for what the model in --init decides already."""
+        for name in ("alpha", "fc_params", "kernel_size", "permute_pixels", "normalize"):
+            if getattr(self, name) is not None:
+                raise UsageError(f"{name} is part of the model in --init; it cannot be changed here")
+        if self.connectivity != "conv":
+            raise UsageError("connectivity is part of the model in --init", hint="lcstool embed changes it")
+        if self.dropout:
+            raise UsageError("dropout is part of the model in --init; it cannot be changed here")
 
     def image_hw(self) -> tuple[int, int] | None:
         """The image size as (height, width), or None for the data set's own."""
@@ -248,13 +262,3 @@ class TrainConfig(RunOptions, LcnOptions):
     def snapshot_epochs(self) -> tuple[int, ...]:
         """The epochs after which a copy is kept, ascending."""
         return () if self.snapshots is None else parse_snapshots(self.snapshots, self.epochs)
-
-
-def _require(holds: bool, name: str, value: Any, range_text: str) -> None:
-    if not holds:
-        raise UsageError(f"{name} must be {range_text}, got {value}")
-
-
-def config_fields() -> tuple[Field[Any], ...]:
-    """The fields of TrainConfig, in the order of the help."""
-    return fields(TrainConfig)

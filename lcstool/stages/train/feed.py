@@ -4,7 +4,8 @@ import torch
 
 from lcstool.data.augment import Draw, build_augmentation
 from lcstool.data.dataset import Split
-from lcstool.runtime import send, stream
+from lcstool.devices import send
+from lcstool.randomness import stream
 
 # Shape suffixes: S steps of an epoch, B images of a rank's share of a batch.
 

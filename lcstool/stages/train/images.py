@@ -10,8 +10,8 @@ from lcstool.data.dataset import ImageDataset, Split
 from lcstool.energy.labels import pca_labels
 from lcstool.models import ModelSpec
 from lcstool.models.build import empty_model
-from lcstool.models.trace import trace
-from lcstool.runtime import stream
+from lcstool.models.wiring.trace import trace
+from lcstool.randomness import stream
 from lcstool.stages.train.config import TrainConfig
 
 _BLOCK_IMAGES = 512

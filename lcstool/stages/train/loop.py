@@ -10,9 +10,9 @@ from lcstool.data.dataset import Split
 from lcstool.distributed import ALONE, Group, share_layers
 from lcstool.errors import NonFiniteError, UsageError
 from lcstool.models.build import NORM_LAYERS
-from lcstool.models.local import SeededDropout
+from lcstool.models.layers.local import SeededDropout
 from lcstool.optim import BetaLasso
-from lcstool.runtime import stream
+from lcstool.randomness import stream
 from lcstool.stages.train.capture import Captured, Recorder, obstacle, record_on_gpu
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.feed import Feed

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from lcstool.data.dataset import ImageDataset
 from lcstool.distributed import Group
-from lcstool.models.local import LocallyConnected2d
+from lcstool.models.layers.local import LocallyConnected2d
 from lcstool.stages.train.config import TrainConfig
 
 

@@ -7,11 +7,12 @@ from torch import nn
 
 from lcstool.checkpoint import Checkpoint
 from lcstool.data.dataset import ImageDataset
+from lcstool.devices import available_memory, require_memory
 from lcstool.distributed import Group, splitter
 from lcstool.errors import UsageError
 from lcstool.models import ModelSpec, build_model, load_model
 from lcstool.models.build import WEIGHT_LAYERS, empty_model
-from lcstool.runtime import available_memory, require_memory, stream
+from lcstool.randomness import stream
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.memory import memory_bytes
 

@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from lcstool.checkpoint import check_writable
+from lcstool.choices import LOSS_UNITS
 from lcstool.data.preprocess import pixel_permutation
 from lcstool.distributed import gathered, whole
 from lcstool.errors import OutputError
-from lcstool.evaluation import LOSS_UNITS, Score
+from lcstool.evaluation import Score
 from lcstool.locality import measure_locality, units_on_grid
 from lcstool.models.build import WEIGHT_LAYERS, weight_layers
 from lcstool.stages.train.config import TrainConfig

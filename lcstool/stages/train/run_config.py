@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from lcstool.options import STORAGES, option
+from lcstool.choices import STORAGES, WHEN
+from lcstool.options import Config, option
 
-WHEN = ("auto", "always", "never")
 _PANEL = "Run"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class RunOptions(Config):
     """How a run uses its GPUs, where `auto` is right for almost all, and its files."""
 
     storage: str = option(
@@ -17,19 +17,19 @@ class RunOptions:
         "How the network's weights are stored: csr keeps what is not zero, auto the smaller of both.",
         _PANEL,
         choices=STORAGES,
-        unsaid_default=True,
+        recorded=False,
     )
     graph: str = option(
         "auto",
         "Capture the step in a CUDA graph and replay it; auto where the run gains from that.",
         _PANEL,
         choices=WHEN,
-        unsaid_default=True,
+        recorded=False,
     )
     shard: str = option(
         "auto",
         "Split parameters and optimizer state over the ranks of torchrun; auto where one device has too little memory.",
         _PANEL,
         choices=WHEN,
-        unsaid_default=True,
+        recorded=False,
     )

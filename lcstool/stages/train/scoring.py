@@ -4,10 +4,10 @@ import math
 
 from lcstool.checkpoint import all_finite
 from lcstool.data.dataset import Split
+from lcstool.devices import local_part
 from lcstool.distributed import ALONE
 from lcstool.errors import NonFiniteError
 from lcstool.evaluation import evaluate
-from lcstool.runtime import local_part
 from lcstool.stages.train.loop import Loop
 from lcstool.stages.train.report import Record, score_fields
 from lcstool.stages.train.step import AUTOCAST

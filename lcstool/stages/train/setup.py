@@ -3,7 +3,6 @@
 import fnmatch
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,17 +11,17 @@ from torch import Tensor, nn
 from lcstool.checkpoint import Checkpoint, Header, open_checkpoint
 from lcstool.data.dataset import ImageDataset
 from lcstool.data.preprocess import Preprocess
+from lcstool.devices import is_split
 from lcstool.distributed import ALONE, Group
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import ARCHITECTURES, Embedding, ModelSpec
 from lcstool.models.build import empty_model, weight_layers
-from lcstool.models.local import UnitBatchNorm2d
+from lcstool.models.embedding.subspace import Subspace
+from lcstool.models.layers.local import UnitBatchNorm2d
 from lcstool.models.sizing import parse_count, sized_by_fc_params
-from lcstool.models.subspace import Subspace
-from lcstool.models.trace import trace
+from lcstool.models.wiring.trace import trace
 from lcstool.optim import BetaLasso
-from lcstool.runtime import is_split
-from lcstool.stages.train.config import TrainConfig, config_fields
+from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.images import load_data, training_data
 from lcstool.stages.train.placement import place_model
 
@@ -194,26 +193,3 @@ def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimi
     return BetaLasso(
         [group for group in groups if group["params"]], lr=config.lr, beta=config.beta, track_support=True
     )
-
-
-def portable_config(config: TrainConfig, device: torch.device) -> dict[str, Any]:
-    """The configuration as a history entry keeps it: no folders, no machine, nothing that cannot change a number."""
-    init = "standard input" if config.init == "-" else Path(config.init).name if config.init else None
-    source, colon, path = config.dataset.partition(":")
-    kept = replace(config, dataset=source + colon + Path(path).name if colon else source, init=init)
-    fields = {name: list(v) if isinstance(v, tuple) else v for name, v in vars(kept).items()}
-    for name in (
-        "data_dir",
-        "graph",
-        "save_interval",
-        "seed",
-        "shard",
-        "snapshots",
-        "step_in_backward",
-        "storage",
-    ):
-        del fields[name]
-    for entry in config_fields():  # as in the files written before there was such a field
-        if entry.metadata.get("unsaid_default") and getattr(config, entry.name) == entry.default:
-            fields.pop(entry.name, None)
-    return fields | {"device": device.type}

@@ -8,17 +8,18 @@ from dataclasses import replace
 from torch import Tensor
 
 from lcstool.checkpoint import Header, StreamedTensor, open_checkpoint, store, write_checkpoint
+from lcstool.devices import memory_errors
 from lcstool.distributed import ALONE, Group, write_whole
 from lcstool.errors import BadInputError, InterruptedRunError, NonFiniteError
 from lcstool.evaluation import Score
 from lcstool.models.build import weight_layers
-from lcstool.runtime import memory_errors, versions
+from lcstool.record import history_entry, portable_config
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.interface import Progress, Silent, TrainOutputs, TrainResult
 from lcstool.stages.train.loop import Loop
 from lcstool.stages.train.report import MetricsFile, Record, densities, final_report, score_fields
 from lcstool.stages.train.scoring import Scoring
-from lcstool.stages.train.setup import portable_config, prepare
+from lcstool.stages.train.setup import prepare
 from lcstool.stages.train.state import SavedState, Sums, capture, check_same_run, restore, save
 
 
@@ -180,17 +181,16 @@ class _Run:
 
     def _header(self, epochs: int, metrics: Record) -> Header:
         """The header of a model after `epochs` epochs; clocks stay out of it, so that equal runs give equal bytes."""
-        entry = {
-            "stage": "train",
-            "config": portable_config(self.config, self.setup.device),
-            "epochs_done": epochs,
-            "seed": self.config.seed,
-            "versions": versions(),
-            "inputs": dict(self.setup.inputs),
-            "metrics": metrics,
-        }
-        if self.group.size > 1:
-            entry["world_size"] = self.group.size
+        ranks = {"world_size": self.group.size} if self.group.size > 1 else {}
+        entry = history_entry(
+            "train",
+            portable_config(self.config) | {"device": self.setup.device.type},
+            inputs=self.setup.inputs,
+            metrics=metrics,
+            seed=self.config.seed,
+            epochs_done=epochs,
+            **ranks,
+        )
         return replace(self.setup.header, history=(*self.setup.header.history, entry))
 
     def _finish(self) -> Header:

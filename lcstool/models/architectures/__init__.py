@@ -1,0 +1,1 @@
+"""The networks, one module a family; `models/registry.py` lists them."""

@@ -1,0 +1,1 @@
+"""Smaller networks of the same function: fewer channels, dropped units, folded batch norms, sparse products."""

@@ -1,0 +1,1 @@
+"""What feeds what in a network, found by running it once without its weights."""

@@ -1,0 +1,36 @@
+"""What was found of the loss around a network."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lcstool.curvature import Eigenvalue
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharpnessResult:
+    """The shape of the loss at a network.
+
+    Attributes:
+        file: The network's.
+        subspace: The part of the weights that gradient and Hessian are restricted to, or `all`.
+        loss: Mean training loss, evaluation mode.
+        gradient_norm: Of the full training gradient, restricted to the subspace.
+        largest: Largest algebraic eigenvalue of the Hessian, restricted likewise.
+        smallest: Smallest algebraic eigenvalue.
+        num_products: Hessian-vector products made.
+        num_parameters: Dimension of the weight space.
+        num_images: Training images the loss is taken on.
+    """
+
+    file: str
+    subspace: str
+    loss: float
+    gradient_norm: float
+    largest: Eigenvalue
+    smallest: Eigenvalue
+    num_products: int
+    num_parameters: int
+    num_images: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": "lcstool.sharpness/1", **asdict(self)}
