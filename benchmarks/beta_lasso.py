@@ -43,7 +43,7 @@ from measure import (
 from torch import Tensor, nn
 
 from lcstool.models import ModelSpec, build_model
-from lcstool.models.build import weight_layers
+from lcstool.models.layers.parameters import weight_layers
 from lcstool.models.sizing import sized_by_fc_params
 from lcstool.optim import BetaLasso
 from lcstool.optim.compiled import compiled_step, same_bits
@@ -164,7 +164,7 @@ class MaskedIndexOptimizer(torch.optim.Optimizer):
 def time_network(
     size: int, batch: int, rounds: int, device: torch.device, ceilings: Ceilings
 ) -> tuple[dict[str, Timing], int, str]:
-    spec = sized_by_fc_params(ModelSpec("s-fc", (32, 32), 3, 10, 32), size)
+    spec = sized_by_fc_params(ModelSpec(arch="s-fc", image=(32, 32), channels=3, classes=10, alpha=32), size)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch, 3, 32, 32, generator=generator).to(device)
     labels = torch.randint(0, 10, (batch,), generator=generator).to(device)
@@ -267,9 +267,15 @@ def main() -> None:
             least, floor = found["one pass"].min_s, found["copy"].min_s * (FLOOR_BYTES / 8)
             gain, times = found["masked index"].min_s / least, least / floor
             quantity = f"beta-LASSO update, {size / 1e6:g} M weights"
-            targets.append(Target(quantity, "masked index", 4 if gpu else 10, gain))
+            targets.append(
+                Target(quantity=quantity, against="masked index", accept=4 if gpu else 10, ratio=gain)
+            )
             against = f"{FLOOR_BYTES} B a weight at the speed of a copy"
-            targets.append(Target(quantity, against, 1.3 if gpu else 2, times, at_most=True))
+            targets.append(
+                Target(
+                    quantity=quantity, against=against, accept=1.3 if gpu else 2, ratio=times, at_most=True
+                )
+            )
 
     found = time_gradient(int(options.layer), options.batch, ways, options.rounds, device, ceilings)
     limits, found = ceilings.of(found), ceilings.without(found)
@@ -286,8 +292,18 @@ def main() -> None:
         f"the product alone leaves {masked / alone:.2f}x, since it takes {alone / masked:.0%} of the baseline's "
         f"time, at {limits['gemm_gflop_per_s']:.0f} GFLOP/s; ours adds {ours / alone - 1:.0%} to it"
     )
-    targets.append(Target(quantity, "mm, then the masked index", accept, masked / ours, why=why))
-    targets.append(Target(quantity, "the product alone", 1.15, ours / alone, at_most=True))
+    targets.append(
+        Target(
+            quantity=quantity,
+            against="mm, then the masked index",
+            accept=accept,
+            ratio=masked / ours,
+            why=why,
+        )
+    )
+    targets.append(
+        Target(quantity=quantity, against="the product alone", accept=1.15, ratio=ours / alone, at_most=True)
+    )
 
     found, num_weights, what = time_network(
         int(options.layer), options.batch, max(3, options.rounds // 3), device, ceilings
@@ -299,8 +315,18 @@ def main() -> None:
     ours = min(found[way].min_s for way in ("one pass", "one pass, in backward"))
     alone, masked = found["forward + backward"].min_s, found["masked index"].min_s
     why = f"forward and backward alone leave {masked / alone:.2f}x"
-    targets.append(Target(quantity, "the masked index", 1.15, masked / ours, why=why))
-    targets.append(Target(quantity, "forward + backward alone", 1.1, ours / alone, at_most=True))
+    targets.append(
+        Target(quantity=quantity, against="the masked index", accept=1.15, ratio=masked / ours, why=why)
+    )
+    targets.append(
+        Target(
+            quantity=quantity,
+            against="forward + backward alone",
+            accept=1.1,
+            ratio=ours / alone,
+            at_most=True,
+        )
+    )
     write_json(options.json, document, targets, device)
 
 

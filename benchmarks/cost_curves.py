@@ -37,7 +37,7 @@ TINY = 0  # stands for the smallest network there is
 
 
 def fully_connected(side: int, num_weights: int) -> ModelSpec:
-    spec = ModelSpec("s-fc", (side, side), 3, 10, 1)
+    spec = ModelSpec(arch="s-fc", image=(side, side), channels=3, classes=10, alpha=1)
     return spec if num_weights == TINY else sized_by_fc_params(spec, num_weights)
 
 
@@ -67,9 +67,14 @@ def sparse_network(
         else:
             tensors[name] = torch.ones(shape, dtype=tensor.dtype)
     normalise = {"mean": [0.5] * 3, "std": [0.25] * 3, "permute_pixels": None}
-    header = Header("model")
+    header = Header(kind="model")
     if is_named:
-        header = Header("model", spec.to_json(), normalise, trace(skeleton, spec.in_shape).layers_json())
+        header = Header(
+            kind="model",
+            model=spec.to_json(),
+            input=normalise,
+            layers=trace(skeleton, spec.in_shape).layers_json(),
+        )
     write_checkpoint(path, header, tensors)
 
 
@@ -85,7 +90,7 @@ def embed(folder: Path, num_weights: int) -> tuple[int, list[str]]:
     side = 8 if num_weights == TINY else 32
 
     def geometry(alpha: int) -> tuple[ModelSpec, int]:
-        spec = ModelSpec("vanilla-cnn", (side, side), 3, 10, alpha)
+        spec = ModelSpec(arch="vanilla-cnn", image=(side, side), channels=3, classes=10, alpha=alpha)
         layers = trace(empty_model(spec), spec.in_shape).layers
         return spec, sum(layer.num_weights("fc") for layer in layers.values())
 
@@ -93,7 +98,7 @@ def embed(folder: Path, num_weights: int) -> tuple[int, list[str]]:
         (geometry(alpha) for alpha in range(1, 129)), key=lambda pair: abs(pair[1] - num_weights)
     )
     source = folder / "cnn.safetensors"
-    write_checkpoint(source, Header("model", spec.to_json()), build_model(spec).state_dict())
+    write_checkpoint(source, Header(kind="model", model=spec.to_json()), build_model(spec).state_dict())
     return weights, ["embed", str(source), "-o", str(folder / "efcn.safetensors")]
 
 

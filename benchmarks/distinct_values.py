@@ -55,7 +55,14 @@ def main() -> None:
               f"| {rate:.2f} GB/s, {share:.0%} |")  # fmt: skip
         document[name] = times | {"ceilings": limits, "bytes": weights.nbytes, "gb_per_s": rate}
         if accept is not None:
-            targets.append(Target(f"distinct values, {name}, {size:,}", "numpy.unique", accept, gain))
+            targets.append(
+                Target(
+                    quantity=f"distinct values, {name}, {size:,}",
+                    against="numpy.unique",
+                    accept=accept,
+                    ratio=gain,
+                )
+            )
     print(f"\n{shown_ceilings(limits)}; both ways find the same counts")
     write_json(options.json, {"size": size, "times": document}, targets)
 

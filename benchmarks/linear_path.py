@@ -132,7 +132,7 @@ def main() -> None:
     print("| network | way | wall ms, least / median / greatest | CPU ms | against one after another | GFLOP "
           "| GFLOP/s, of a product |\n|---|---|---|---|---|---|---|")  # fmt: skip
     for arch, alpha, accept in LINES:
-        spec = ModelSpec(arch, (options.image, options.image), 3, 10, alpha)
+        spec = ModelSpec(arch=arch, image=(options.image, options.image), channels=3, classes=10, alpha=alpha)
         models = [build_model(spec, torch.Generator().manual_seed(seed)).to(device).eval() for seed in (0, 1)]
         num_weights = sum(parameter.numel() for parameter in models[0].parameters())
         ways = ways_of(models, options)
@@ -151,7 +151,13 @@ def main() -> None:
             quantity = f"{options.points}-point line, {arch} alpha {alpha}, {num_weights / 1e6:.2f} M weights"
             gain = plain / found["ours"].min_s
             targets.append(
-                Target(quantity, f"one network after another, batch {BATCH}", accept, gain, why=WHY[arch])
+                Target(
+                    quantity=quantity,
+                    against=f"one network after another, batch {BATCH}",
+                    accept=accept,
+                    ratio=gain,
+                    why=WHY[arch],
+                )
             )
     worst = max(max(document[arch]["differences"].values()) for arch, _, _ in LINES)
     print(f"\n{shown_ceilings(limits)}; losses differ by at most {worst:.1e}")

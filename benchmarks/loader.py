@@ -232,9 +232,17 @@ def main() -> None:
         quantity = f"loader, {policy}, batch {options.batch}"
         if gpu:
             share = found["ours"].min_s / options.batches / STEP_S
-            targets.append(Target(quantity, f"a step of {1e3 * STEP_S:g} ms", 0.1, share, at_most=True))
+            targets.append(
+                Target(
+                    quantity=quantity,
+                    against=f"a step of {1e3 * STEP_S:g} ms",
+                    accept=0.1,
+                    ratio=share,
+                    at_most=True,
+                )
+            )
         else:
-            targets.append(Target(quantity, "Pillow, DataLoader", accept, gain))
+            targets.append(Target(quantity=quantity, against="Pillow, DataLoader", accept=accept, ratio=gain))
     deviations = same_frequencies(
         OneByOne(images[:1].permute(0, 2, 3, 1).numpy(), [0], "fast-autoaugment"), options.draws
     )

@@ -133,10 +133,10 @@ def main() -> None:
         quantity = f"local layer, forward and backward, {name}, batch {options.batch}"
         targets.append(
             Target(
-                quantity,
-                "unfold, multiply, sum",
-                0.9 if geometry.in_shape[0] == 1 else accept,
-                plain / found["ours"].min_s,
+                quantity=quantity,
+                against="unfold, multiply, sum",
+                accept=0.9 if geometry.in_shape[0] == 1 else accept,
+                ratio=plain / found["ours"].min_s,
             )
         )
     worst = max(max(document[name]["differences"].values()) for name in LAYERS)

@@ -72,7 +72,7 @@ def pairs_of(weight_UCHW: Tensor) -> int:
 
 
 def scale(timing: Timing, factor: float) -> Timing:
-    return Timing(*(seconds * factor for seconds in vars(timing).values()))
+    return Timing(**{name: seconds * factor for name, seconds in vars(timing).items()})
 
 
 def main() -> None:
@@ -127,7 +127,9 @@ def main() -> None:
     print("\nall counts are equal")
     gain = scaled["loop over pairs"].min_s / scaled["ours"].min_s
     quantity = f"locality map, {num_nonzeros:,} non-zeros"
-    targets = [Target(quantity, "loop over pairs, timed on a part", 1000.0, gain)]
+    targets = [
+        Target(quantity=quantity, against="loop over pairs, timed on a part", accept=1000.0, ratio=gain)
+    ]
     document = {"nonzeros": num_nonzeros, "units": options.units, "pairs": num_pairs, "differences": differences,
                 "pairs_measured": measured, "measured": timed, "ways": scaled}  # fmt: skip
     write_json(options.json, document, targets)

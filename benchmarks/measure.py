@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """Seconds of one way over the rounds. The least is what the work takes; the rest is what else the machine did."""
 
@@ -38,7 +38,12 @@ class Timing:
     @staticmethod
     def of(wall: list[float], cpu: list[float]) -> "Timing":
         return Timing(
-            min(wall), statistics.median(wall), max(wall), min(cpu), statistics.median(cpu), max(cpu)
+            min_s=min(wall),
+            median_s=statistics.median(wall),
+            max_s=max(wall),
+            cpu_min_s=min(cpu),
+            cpu_median_s=statistics.median(cpu),
+            cpu_max_s=max(cpu),
         )
 
     def cells(self) -> str:
@@ -69,7 +74,7 @@ def interleave(
     return {way: Timing.of(wall[way][1:], cpu[way][1:]) for way in ways}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """A ratio that was to be reached, and the one that was.
 

@@ -167,7 +167,14 @@ def main() -> None:
                   f"| {row['difference']:.0e} |")  # fmt: skip
             if name == "scikit-learn":
                 quantity = f"patch PCA, {len(images):,} images, {kernel}x{kernel}"
-                targets.append(Target(quantity, "scikit-learn on materialised patches", 10, ratio))
+                targets.append(
+                    Target(
+                        quantity=quantity,
+                        against="scikit-learn on materialised patches",
+                        accept=10,
+                        ratio=ratio,
+                    )
+                )
     write_json(options.json, {"kernels": results}, targets)
 
 

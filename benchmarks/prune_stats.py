@@ -30,7 +30,9 @@ from lcstool.weights import count_layer, find_weights
 
 def make_file(path: Path, num_weights: int) -> int:
     """An S-FC of about this size; returns its bytes."""
-    spec = sized_by_fc_params(ModelSpec("s-fc", (32, 32), 3, 10, 32), num_weights)
+    spec = sized_by_fc_params(
+        ModelSpec(arch="s-fc", image=(32, 32), channels=3, classes=10, alpha=32), num_weights
+    )
     skeleton = empty_model(spec)
     generator = torch.Generator().manual_seed(0)
 
@@ -53,7 +55,9 @@ def make_file(path: Path, num_weights: int) -> int:
             tensors[name] = torch.ones(shape, dtype=tensor.dtype)
     layers = trace(skeleton, spec.in_shape).layers_json()
     normalise = {"mean": [0.5] * 3, "std": [0.25] * 3, "permute_pixels": None}
-    write_checkpoint(path, Header("model", spec.to_json(), normalise, layers), tensors)
+    write_checkpoint(
+        path, Header(kind="model", model=spec.to_json(), input=normalise, layers=layers), tensors
+    )
     return path.stat().st_size
 
 

@@ -4,8 +4,8 @@
         [--json FILE]
 
 The first table is of single layers with random non-zeros. `chosen` is what `lcstool.models.narrowing.sparse` takes for
-an evaluation of 10,000 images; `loss` is its time over that of the faster way. The compression, paid once an evaluation,
-is in images: how many of them the dense product computes in that time.
+an evaluation of 10,000 images; `loss` is its time over that of the faster way. The compression, paid once an
+evaluation, is in images: how many of them the dense product computes in that time.
 
 The second table is of whole evaluations of 10,000 images of noise, compression included: S-FC (16x16, alpha 32) with
 the densities that a beta-LASSO run leaves, and with all layers alike; a network of your own as well (`--network`).
@@ -37,7 +37,8 @@ from torch.nn import functional as F
 from lcstool.checkpoint import open_checkpoint
 from lcstool.data.dataset import Split
 from lcstool.evaluation import Score, evaluate
-from lcstool.models import ModelSpec, build_model, load_model, sparse
+from lcstool.models import ModelSpec, build_model, load_model
+from lcstool.models.narrowing import sparse
 
 # Shape suffixes: B images, U units, D inputs of a unit.
 
@@ -110,7 +111,7 @@ def time_network(
 
 def pruned_s_fc(densities: tuple[float, ...]) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
-    model = build_model(ModelSpec("s-fc", (16, 16), 3, 10, 32), generator)
+    model = build_model(ModelSpec(arch="s-fc", image=(16, 16), channels=3, classes=10, alpha=32), generator)
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     for layer, density in zip(layers, densities, strict=True):
         layer.weight = nn.Parameter(thinned(layer.weight.detach(), density, generator))
@@ -162,7 +163,9 @@ def layer_table(options: argparse.Namespace, device: torch.device, targets: list
             )
     print(f"\n{shown_ceilings(limits)}")
     quantity = "evaluation of a pruned layer, the way that is chosen, worst of all"
-    targets.append(Target(quantity, "the faster way", 1.25, worst, at_most=True))
+    targets.append(
+        Target(quantity=quantity, against="the faster way", accept=1.25, ratio=worst, at_most=True)
+    )
     return rows
 
 
@@ -186,7 +189,14 @@ def network_table(options: argparse.Namespace, device: torch.device, targets: li
         print(f"| {what} | {found['dense'].cells()} | {found['chosen'].cells()} | {gain:.2f}x | {names} |")
         rows.append({"network": what, "ways": found, "sparse_layers": score.sparse_layers})
         if device.type == "cpu" and what.startswith("s-fc, "):
-            targets.append(Target(f"evaluation of {what}", "dense", 2.0 if "alike" in what else 1.3, gain))
+            targets.append(
+                Target(
+                    quantity=f"evaluation of {what}",
+                    against="dense",
+                    accept=2.0 if "alike" in what else 1.3,
+                    ratio=gain,
+                )
+            )
     return rows
 
 

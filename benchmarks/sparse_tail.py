@@ -38,7 +38,7 @@ from lcstool.errors import InterruptedRunError
 from lcstool.images import input_map, load_images
 from lcstool.models import ModelSpec, load_model
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainOutputs
+from lcstool.stages.train.outputs import TrainOutputs
 from lcstool.stages.train.stage import train
 
 WORTH = 2.0
@@ -53,7 +53,9 @@ def made_here(dataset: str, folder: Path) -> Checkpoint:
     at = round(epochs * (1 - TAIL))
     options: dict[str, Any] = SHORT | {"dataset": dataset, "image_size": "16", "snapshots": str(at)}
     config = TrainConfig(arch="s-fc", alpha=32, optim="beta-lasso", device="cpu", **options)
-    outputs = TrainOutputs(str(folder / "net"), folder / "partial", None, str(folder / "epoch{epoch}"))
+    outputs = TrainOutputs(
+        out=str(folder / "net"), partial=folder / "partial", snapshot=str(folder / "epoch{epoch}")
+    )
     written = folder / f"epoch{at:0{len(str(epochs))}d}"
     with suppress(InterruptedRunError):
         train(config, outputs, stop_requested=written.exists)
@@ -164,9 +166,14 @@ def main() -> None:
         f"{gains['layer 1 for nothing']:.2f}x"
     )
     targets = [
-        Target(f"S-FC step in the tail, CPU, layer 1 {begin[0]:.1%} dense, {best}", "the dense step", WORTH,
-               gains[best], why=why)
-    ]  # fmt: skip
+        Target(
+            quantity=f"S-FC step in the tail, CPU, layer 1 {begin[0]:.1%} dense, {best}",
+            against="the dense step",
+            accept=WORTH,
+            ratio=gains[best],
+            why=why,
+        )
+    ]
     write_json(
         options.json,
         {"threads": options.threads, "steps": options.steps, "batch_size": config.batch_size, "ways": found,

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lcstool.models import ModelSpec, build_model
-from lcstool.models.build import NORM_LAYERS
+from lcstool.models.layers.parameters import NORM_LAYERS
 from lcstool.paths import BatchedNetwork, Points, StringOptions, linear_path, positions, string_step
 from lcstool.paths.string import string_gradients
 
@@ -44,7 +44,7 @@ NETWORKS = (
     ("vanilla-cnn", 16, 32, False),
     ("resnet18", 4, 16, False),
 )
-OPTIONS = StringOptions(0.01, 1.0, spring="explicit")
+OPTIONS = StringOptions(lr=0.01, stiffness=1.0, spring="explicit")
 WITH_GC, WITHOUT_GC, OURS = "loop with gc and .item()", "loop without gc and .item()", "ours"
 
 
@@ -174,7 +174,7 @@ def measure(
     limits, found = ceilings.of(found), ceilings.without(found)
     if gc_points:
         factor = (num_points - 2) / gc_points
-        found[WITH_GC] = Timing(*(factor * seconds for seconds in vars(found[WITH_GC]).values()))
+        found[WITH_GC] = Timing(**{name: factor * seconds for name, seconds in vars(found[WITH_GC]).items()})
     return found, limits
 
 
@@ -206,7 +206,10 @@ def main() -> None:
     )
     chosen, differences = options.networks.split(","), []
     for arch, alpha, image, with_gc in (row for row in NETWORKS if row[0] in chosen):
-        spec, gc_points = ModelSpec(arch, (image, image), 3, 10, alpha), options.gc_points * with_gc
+        spec, gc_points = (
+            ModelSpec(arch=arch, image=(image, image), channels=3, classes=10, alpha=alpha),
+            options.gc_points * with_gc,
+        )
         models = [build_model(spec, torch.Generator().manual_seed(seed)).to(device).eval() for seed in (0, 1)]
         points = linear_path([model.state_dict() for model in models], positions(options.points))
         batch = batch_of(options.batch, image, device)
@@ -221,8 +224,17 @@ def main() -> None:
                           "ceilings": limits, "ways": found}  # fmt: skip
         quantity = f"string, a batch at {options.points} points, {what}"
         if gc_points:
-            targets.append(Target(quantity, WITH_GC, 20.0, found[WITH_GC].min_s / ours))
-        targets.append(Target(quantity, WITHOUT_GC, 2.0 if gpu else 0.75, found[WITHOUT_GC].min_s / ours))
+            targets.append(
+                Target(quantity=quantity, against=WITH_GC, accept=20.0, ratio=found[WITH_GC].min_s / ours)
+            )
+        targets.append(
+            Target(
+                quantity=quantity,
+                against=WITHOUT_GC,
+                accept=2.0 if gpu else 0.75,
+                ratio=found[WITHOUT_GC].min_s / ours,
+            )
+        )
     print(f"\n{shown_ceilings(limits)}; after two steps in float64 weights and losses differ by "
           f"{max(differences):.0e}")  # fmt: skip
     write_json(options.json, document, targets, device)

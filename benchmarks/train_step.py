@@ -44,9 +44,9 @@ from measure import (
     write_json,
 )
 
-from lcstool.models.build import weight_layers
-from lcstool.stages.train import step
+from lcstool.models.layers.parameters import weight_layers
 from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.extras import shadows as weight_copies
 from lcstool.stages.train.loop import Loop
 from lcstool.stages.train.setup import prepare
 
@@ -61,10 +61,10 @@ class Way:
     """A run whose epochs are timed."""
 
     def __init__(self, config: TrainConfig, shadows: bool, batch_at_hand: bool = False) -> None:
-        devices = step.SHADOWED_DEVICES
-        step.SHADOWED_DEVICES = devices if shadows else ()
+        devices = weight_copies.SHADOWED_DEVICES
+        weight_copies.SHADOWED_DEVICES = devices if shadows else ()
         self.loop = Loop(prepare(config))
-        step.SHADOWED_DEVICES = devices
+        weight_copies.SHADOWED_DEVICES = devices
         self.loop.checks_each_step = False
         if batch_at_hand:
             self.loop.feed.start(0)
@@ -173,7 +173,7 @@ def print_peak(way: str, options: argparse.Namespace, data: Path) -> None:
 
 
 def per_step(timing: Timing, steps: int) -> Timing:
-    return Timing(*(seconds / steps for seconds in vars(timing).values()))
+    return Timing(**{name: seconds / steps for name, seconds in vars(timing).items()})
 
 
 def check_same(ways: dict[str, Way], to_the_bit: bool) -> None:
@@ -195,13 +195,35 @@ def targets(
     quantity = (
         f"S-FC training step, {weights / 1e6:.0f} M weights, batch {options.batch}, {options.precision}"
     )
-    wanted = [Target(quantity, "forward + backward alone", 1.1, at_hand / alone, at_most=True)]
+    wanted = [
+        Target(
+            quantity=quantity,
+            against="forward + backward alone",
+            accept=1.1,
+            ratio=at_hand / alone,
+            at_most=True,
+        )
+    ]
     if options.device != "cpu":
         wanted.append(
-            Target(f"loader, {options.augment}", "the step", LOADER_SHARE, loader / at_hand, at_most=True)
+            Target(
+                quantity=f"loader, {options.augment}",
+                against="the step",
+                accept=LOADER_SHARE,
+                ratio=loader / at_hand,
+                at_most=True,
+            )
         )
         if weights >= GOAL_WEIGHTS and options.batch == GOAL_BATCH:
-            wanted.append(Target(quantity, f"{1e3 * GOAL_S:g} ms", 1, best / GOAL_S, at_most=True))
+            wanted.append(
+                Target(
+                    quantity=quantity,
+                    against=f"{1e3 * GOAL_S:g} ms",
+                    accept=1,
+                    ratio=best / GOAL_S,
+                    at_most=True,
+                )
+            )
     print(
         f"\n{1e3 * best:.2f} ms a step, {flop_s / best / 1e12:.3g} TFLOP/s; without the loader {1e3 * at_hand:.2f} ms"
     )

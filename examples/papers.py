@@ -42,7 +42,7 @@ PAPERS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
 _FIELDS = {"target", "source", "title", "scale", "dataset", "note", "rows", "figures", "inputs"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Paper:
     """What there is of one paper: the documents that recipe.py wrote, in its Makefile's order, and what is missing."""
 
@@ -71,7 +71,15 @@ def read(out: Path) -> list[Paper]:
         order = [target for target in listed if target in documents]
         order += sorted(target for target in documents if target not in listed)
         missing = [target for target in listed if target not in documents]
-        papers.append(Paper(folder, [documents[target] for target in order], missing, scale, dataset))
+        papers.append(
+            Paper(
+                folder=folder,
+                made=[documents[target] for target in order],
+                missing=missing,
+                scale=scale,
+                dataset=dataset,
+            )
+        )
     return papers
 
 

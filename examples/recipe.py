@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One line of the table: the paper's value, ours, and what the two may not share."""
 
@@ -35,7 +35,7 @@ class Row:
     remark: str
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Recipe:
     """A figure or table in the making.
 
@@ -77,7 +77,7 @@ class Recipe:
         unit: str = "",
         remark: str = "",
     ) -> None:
-        self.rows.append(Row(what, paper, ours, unit, remark))
+        self.rows.append(Row(what=what, paper=paper, ours=ours, unit=unit, remark=remark))
 
     @contextmanager
     def figure(self, width: float, height: float, part: str = "") -> "Iterator[Any]":
@@ -176,7 +176,13 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     source, title, draw = _DRAWN[options.out.stem]
     made = Recipe(
-        options.out.stem, source, title, options.scale, options.dataset, options.out.parent, options.files
+        target=options.out.stem,
+        source=source,
+        title=title,
+        scale=options.scale,
+        dataset=options.dataset,
+        folder=options.out.parent,
+        files=options.files,
     )
     draw(made)
     made.write()

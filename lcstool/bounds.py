@@ -1,11 +1,12 @@
-"""What a short description of a network says about its error on new images: Occam bounds.
+"""From the length of a network's description to a bound on its error on new images (Occam bounds).
 
-A network whose prefix-free description takes |d| bits had a prior weight of at least 2^-|d|, whatever the data. So with
-probability 1 - delta over the m training images, for all networks at once, the true error is bounded by the training
-error and |d|.
+Fix a prefix-free code before seeing any data. It gives a network whose description takes |d| bits the weight 2^-|d|,
+and these weights sum to at most 1. A union bound with these weights therefore holds for all networks at once: with
+probability 1 - delta over the m training images, the true error of a network exceeds its training error by at most an
+amount that grows with |d| / m.
 
-Ref: Neyshabur 2020 (arXiv 2007.13657), theorems 1 and 2 and appendix B; Langford 2005 (JMLR 6, Occam's razor bound and
-its Chernoff form) for the inverse of the relative entropy.
+Ref: Neyshabur 2020 (arXiv 2007.13657), theorems 1 and 2 and appendix B; Langford 2005 (JMLR 6), the Occam's razor bound
+and its Chernoff form, for the inverse of the relative entropy.
 """
 
 import math
@@ -17,15 +18,15 @@ from lcstool.errors import UsageError
 FORMS = ("printed", "nats", "kl")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What was seen of a network, and how sure the bound must be.
+    """The measurements behind a bound, and how sure the bound must be.
 
     Attributes:
-        num_samples: Training images m, drawn independently.
-        train_error: Share of them that the network itself gets wrong, without augmentation, in [0, 1].
+        num_samples: Number m of training images, drawn independently.
+        train_error: Share of them that the network gets wrong, without augmentation, in [0, 1].
         delta: The bound may fail with this probability.
-        num_parameters: Entries n of the network that could be non-zero; it appears in the forms of the paper only.
+        num_parameters: Number n of parameters, zero or not; only the paper's forms of the bound use it.
     """
 
     num_samples: int
@@ -45,18 +46,17 @@ class Evidence:
 
 
 def error_bound(bits: float, evidence: Evidence, form: str) -> float:
-    """An upper bound on the true error; it may exceed 1 in the forms of Hoeffding.
+    """An upper bound on the true error; in the forms `printed` and `nats` it may exceed 1.
 
     Args:
-        bits: Length of the description, that of any choice among descriptions included.
-        evidence: Of the described network.
-        form: `printed`: training error + sqrt((|d| + ln(2n / delta)) / 2m), bits beside nats as printed (valid, since
-            a bit is less than a nat); `nats`: the same with |d| ln 2; `kl`: the largest q with
-            kl(training error || q) <= (|d| ln 2 + ln(1 / delta)) / m.
+        bits: Length of the description. If it was chosen among several, add the bits that name the choice.
+        evidence: Measured on the described network.
+        form: `printed`: training error + sqrt((|d| + ln(2n / delta)) / 2m), which adds bits to nats as the paper prints
+            it (still a valid bound, because a bit is less than a nat); `nats`: the same with |d| ln 2 in place of |d|;
+            `kl`: the largest q with kl(training error || q) <= (|d| ln 2 + ln(1 / delta)) / m, which never exceeds 1.
 
-    Ref:
-        Neyshabur 2020, theorem 2, for `printed`. Departs: `kl` needs no union over n, which the description's own
-        length pays for.
+    Ref: Neyshabur 2020, theorem 2, for `printed`. Departs: `kl` has no ln(n): the paper takes one more union bound over
+        n, which a prefix-free description makes unnecessary.
     """
     m, error = evidence.num_samples, evidence.train_error
     if form == "kl":
@@ -67,7 +67,7 @@ def error_bound(bits: float, evidence: Evidence, form: str) -> float:
 
 
 def affordable_bits(target: float, evidence: Evidence, form: str) -> float:
-    """The longest description, in bits, whose bound is at most `target`; below 0 where there is none."""
+    """The longest description, in bits, whose bound is at most `target`; negative if no description is short enough."""
     m, gap = evidence.num_samples, target - evidence.train_error
     if gap <= 0:
         return -math.inf
@@ -79,12 +79,12 @@ def affordable_bits(target: float, evidence: Evidence, form: str) -> float:
 
 
 def affordable_count(length: Callable[[int], float], bits: float, most: int) -> int:
-    """The largest number of non-zeros, up to `most`, whose description fits the bits; -1 if not even none does.
+    """The largest number of non-zeros, up to `most`, that can be described in `bits` bits; -1 if even 0 cannot.
 
     Args:
-        length: Description length in bits of so many non-zeros; it must not fall.
-        bits: Allowed.
-        most: Non-zeros of the full network.
+        length: From a number of non-zeros to the description's length in bits; it must not decrease.
+        bits: How long the description may be.
+        most: Number of non-zeros if every parameter were one.
     """
     if length(0) > bits:
         return -1
@@ -95,8 +95,16 @@ def affordable_count(length: Callable[[int], float], bits: float, most: int) -> 
     return low
 
 
+def choice_cost(num_ways: int) -> int:
+    """Bits that say which of `num_ways` descriptions was chosen: ceil(log2 num_ways)."""
+    return math.ceil(math.log2(max(1, num_ways)))
+
+
 def relative_entropy(p: float, q: float) -> float:
-    """kl(p || q) of coins with chances p and q, in nats; infinite where q excludes what p allows."""
+    """kl(p || q) of two coins that show heads with probability p and q, in nats.
+
+    It is infinite where q makes impossible (0 or 1) what p allows.
+    """
     if p == q:
         return 0.0
     total = 0.0
@@ -104,21 +112,21 @@ def relative_entropy(p: float, q: float) -> float:
         if mine > 0:
             if other <= 0:
                 return math.inf
-            # Near each other their ratio loses digits, far apart it may overflow.
+            # log1p keeps the digits where both are nearly equal; far apart, the ratio could overflow.
             close = abs(other - mine) < mine
             total -= mine * (math.log1p((other - mine) / mine) if close else math.log(other) - math.log(mine))
     return max(total, 0.0)
 
 
 def kl_inverse(p: float, epsilon: float) -> float:
-    """The largest q with kl(p || q) <= epsilon, by bisection; between p and 1."""
+    """The largest q in [p, 1] with kl(p || q) <= epsilon, by bisection, rounded upwards."""
     if p == 0:
         return -math.expm1(-epsilon)
     low, high = p, 1.0
     while True:
         middle = (low + high) / 2
         if not low < middle < high:
-            return high  # rounded upwards: the bound must hold
+            return high  # not low: the bound must hold
         if relative_entropy(p, middle) <= epsilon:
             low = middle
         else:

@@ -19,7 +19,7 @@ from lcstool.randomness import stream
 
 @dataclass(frozen=True)
 class Eigenvalue:
-    """An extreme eigenvalue of the Hessian: its value and the norm of H v - value v for its unit vector v."""
+    """An extreme eigenvalue of the Hessian H, and the norm of H v - value v for its unit eigenvector v."""
 
     value: float
     residual: float
@@ -29,6 +29,14 @@ class LossSurface:
     """A network's mean loss over a split as a function of its parameters, in evaluation mode.
 
     Vectors are flat float64 arrays over all parameters, in the module's order.
+
+    Args:
+        model: The network.
+        split: Images and labels.
+        prepare: From stored images to the network's input.
+        loss: A name in `choices.LOSSES`.
+        batch_size: Images at a time.
+        project: An orthogonal projection of tensors by parameter name, to look at a subspace only.
     """
 
     def __init__(
@@ -51,7 +59,7 @@ class LossSurface:
         return sum(parameter.numel() for parameter in self.parameters)
 
     def _batches(self) -> Iterator[Tensor]:
-        """The mean loss in parts that add up to it."""
+        """The loss of each batch, weighted so that they add up to the mean loss."""
         count = len(self.split)
         images, labels = self.split.images.split(self.batch_size), self.split.labels.split(self.batch_size)
         for some_images, some_labels in zip(images, labels, strict=True):
@@ -68,14 +76,14 @@ class LossSurface:
         return total, self._flatten(self._projected(sums))
 
     def hessian_product(self, vector: np.ndarray) -> np.ndarray:
-        """P H P v, P being the projection onto the subspace."""
+        """P H P v, where H is the Hessian and P the projection onto the subspace."""
         self.num_products += 1
         direction = self._projected(self._unflatten(vector))
         sums = [torch.zeros_like(parameter) for parameter in self.parameters]
         for part in self._batches():
             gradient = torch.autograd.grad(part, self.parameters, create_graph=True)
             slope = torch.stack([(g * d).sum() for g, d in zip(gradient, direction, strict=True)]).sum()
-            # A piecewise linear network has parameters on which the slope does not depend.
+            # allow_unused: in a piecewise linear network the slope does not depend on some of the parameters.
             pieces = torch.autograd.grad(slope, self.parameters, allow_unused=True)
             for held, piece in zip(sums, pieces, strict=True):
                 if piece is not None:
@@ -107,23 +115,23 @@ def extreme_eigenvalues(
 
     Args:
         surface: The loss.
-        max_products: About how many Hessian-vector products either may take.
+        max_products: About how many Hessian-vector products each of the two may take.
         tolerance: Accuracy, relative to the eigenvalue of largest magnitude.
-        seed: Of the first vector.
-        basis: Lanczos vectors held at a time.
+        seed: The seed of the first vector.
+        basis: How many Lanczos vectors are held at a time.
 
     Raises:
-        CheckFailedError: if the eigenvalues have not settled after about `max_products` products.
+        CheckFailedError: the eigenvalues have not converged after about `max_products` products.
     """
     size = surface.size
     start = torch.randn(size, generator=stream(seed, "lanczos"), dtype=torch.float64)
     start_vector = surface._flatten(surface._projected(surface._unflatten(start.numpy())))
-    if not np.any(surface.hessian_product(start_vector)):  # no such weights, or the loss is flat in them
+    if not np.any(surface.hessian_product(start_vector)):  # the subspace is empty, or the loss is flat in it
         return Eigenvalue(0.0, 0.0), Eigenvalue(0.0, 0.0)
     basis = min(size, basis)
 
     def extreme(which: str, shift: float, sign: float) -> Eigenvalue:
-        """The eigenvalue of H at one end, by the one of sign * (H - shift) that `which` names."""
+        """An eigenvalue of H, found as the one of sign * (H - shift) that ARPACK calls `which`."""
 
         def product(vector: np.ndarray) -> np.ndarray:
             return sign * (surface.hessian_product(vector) - shift * vector.ravel())
@@ -142,8 +150,8 @@ def extreme_eigenvalues(
         value, vector = shift + sign * float(values[0]), vectors[:, 0]
         return Eigenvalue(value, float(np.linalg.norm(surface.hessian_product(vector) - value * vector)))
 
-    # ARPACK's accuracy is relative to the eigenvalue it looks for. The end farther from zero is found first and
-    # serves as origin for the other, which may be zero.
+    # ARPACK's accuracy is relative to the eigenvalue that it looks for, and one of the two may be zero. So the one
+    # farther from zero is found first, and the other is measured from there.
     far = extreme("LM", 0.0, 1.0)
     near = extreme("LA", far.value, -1.0 if far.value > 0 else 1.0)
     return (near, far) if far.value > 0 else (far, near)

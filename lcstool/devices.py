@@ -54,9 +54,9 @@ def memory_errors() -> Iterator[None]:
 
 
 def require_memory(needed: int, device: torch.device, what: str) -> None:
-    """DeviceError with both numbers where a device has not the memory that something is estimated to take.
+    """DeviceError, naming both numbers, if something is estimated to need more memory than a device has.
 
-    On the host that is all the memory there is, since what others hold of it may be given back.
+    On the host the limit is all memory, not what is free now, since caches and other programs may give theirs back.
     """
     there = available_memory(device)
     if needed > there:
@@ -84,9 +84,10 @@ def host_memory_bytes() -> int:
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A host tensor on the device, without waiting for it: a GPU takes it from pinned memory in its own time.
+    """Copy a host tensor to the device without waiting for it.
 
-    A copy from ordinary memory may wait for the work queued before it. torch keeps the pinned block until it is read.
+    A GPU reads it from pinned memory once it has done the work queued before; a copy from ordinary memory would wait
+    for that work. torch keeps the pinned memory until it was read.
     """
     if device.type == "cuda":
         tensor = tensor.pin_memory()
@@ -99,6 +100,6 @@ def is_split(tensor: torch.Tensor) -> bool:
 
 
 def local_part(tensor: torch.Tensor) -> torch.Tensor:
-    """The rows of a split tensor that this rank holds, in its own memory; any other tensor itself."""
+    """Of a tensor that is split over ranks, the rows that this rank holds; any other tensor as it is."""
     with torch.no_grad():
         return tensor.to_local() if is_split(tensor) else tensor  # type: ignore[attr-defined]

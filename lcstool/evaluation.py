@@ -1,4 +1,4 @@
-"""Losses and the evaluation of a network on a split, as every stage that needs an accuracy does it."""
+"""The losses, and the loss and accuracy of a network on a set of images; used by every stage that needs them."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -23,7 +23,7 @@ def compute_loss(loss: str, logits_BC: Tensor, labels_B: Tensor, label_smoothing
         loss: `cross-entropy`; or, on one-hot targets and averaged over classes, `mse` or `bce`.
         logits_BC: Outputs of the network.
         labels_B: Class numbers.
-        label_smoothing: The weight of the uniform distribution in the targets.
+        label_smoothing: The weight of the uniform distribution in the targets, in [0, 1).
     """
     logits_BC = logits_BC if logits_BC.dtype == torch.float64 else logits_BC.float()
     if loss == "cross-entropy":
@@ -39,10 +39,12 @@ def compute_loss(loss: str, logits_BC: Tensor, labels_B: Tensor, label_smoothing
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss (in the loss's unit) and accuracy (a fraction) over a split.
+    """Mean loss and accuracy over a split.
 
     Attributes:
-        sparse_layers: Layers that were computed as sparse products.
+        loss: In the unit of the loss (`LOSS_UNITS`).
+        accuracy: A fraction.
+        sparse_layers: The layers that were multiplied by their non-zero weights only.
     """
 
     loss: float
@@ -63,13 +65,13 @@ def evaluate(
     """Loss and accuracy in evaluation mode; the model's mode is restored.
 
     Args:
-        model: On the same device as the split. Layers that are sparse enough become sparse products meanwhile.
-        split: Images as stored and labels.
+        model: On the same device as the split. Layers with few non-zero weights are multiplied by these only.
+        split: Images as stored, and labels.
         prepare: From stored images to the network's input.
         loss: As in `compute_loss`.
-        batch_size: Images a step.
+        batch_size: Images at a time.
         autocast: Lower precision for the network, or None.
-        group: The ranks among which the batches are dealt out; all get the score of the whole split.
+        group: The ranks that share the batches; all of them get the score of the whole split.
     """
     device = split.images.device
     was_training = model.training

@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from lcstool.checkpoint import Header
 from lcstool.data import load_dataset
 from lcstool.data.preprocess import Preprocess
 from lcstool.errors import BadInputError
 from lcstool.models.spec import ModelSpec
+from lcstool.randomness import stream
 
 if TYPE_CHECKING:
     from lcstool.data.dataset import ImageDataset
 
 
 def load_images(
-    dataset: str, data_dir: str | None, spec: ModelSpec, where: str, classes: Sequence[str] = ()
+    dataset: str,
+    data_dir: str | None,
+    spec: ModelSpec,
+    where: str,
+    classes: Sequence[str] = (),
+    train_size: int | None = None,
+    seed: int = 0,
 ) -> "ImageDataset":
     """A data set whose images and classes are those of a network.
 
@@ -27,6 +35,8 @@ def load_images(
         spec: Of the network; a data set of another image size is resized to its own.
         where: The network's file, for errors.
         classes: Keep these only, as `ImageDataset.with_classes` does; none keeps all.
+        train_size: Keep so many training images, as `ImageDataset.with_train_size` does; None keeps all.
+        seed: Of the choice of these.
 
     Raises:
         LcsError: of `load_dataset`; BadInputError for other channels, sizes or numbers of classes.
@@ -39,7 +49,7 @@ def load_images(
             f"{where} takes {list(spec.in_shape)} images in {spec.classes} classes, "
             f"{images.name} has {list(images.in_shape)} in {images.num_classes}"
         )
-    return images
+    return images if train_size is None else images.with_train_size(train_size, stream(seed, "subset"))
 
 
 def input_map(
@@ -60,3 +70,20 @@ def input_map(
     if fields is None:
         raise BadInputError(f"{where} does not say how its input is normalised")
     return Preprocess.from_json(fields, spec.channels, where).on(device, spec.image, dtype)
+
+
+def pixel_order(header: Header | None, in_shape: tuple[int, int, int] | None, where: str) -> Tensor | None:
+    """The permutation of the pixels that a network was trained under, as `Preprocess.pixel_order` gives it.
+
+    Args:
+        header: Of the network's file, if lcstool wrote it.
+        in_shape: Channels, height and width of the network's input, if they are known.
+        where: The file, for errors.
+
+    Returns:
+        None where the pixels were not permuted, or nothing says so.
+    """
+    if header is None or header.input is None or in_shape is None:
+        return None
+    channels, height, width = in_shape
+    return Preprocess.from_json(header.input, channels, where).pixel_order((height, width))

@@ -34,7 +34,7 @@ def option(
     """A dataclass field with what the command line, the checks and the history need to know of it.
 
     Args:
-        default: Its default value.
+        default: Its default value; `dataclasses.MISSING` for a field that must be given.
         help: One sentence.
         panel: Of the help.
         choices: The words it may be, or `datasets`.
@@ -42,10 +42,11 @@ def option(
         recorded: Whether a history entry keeps it: what cannot change a result is left out. `name` keeps the last part
             of a path, `dataset` the name of a data set without its folder.
         recorded_if_set: Keep it only where it is not the default, as in files written before there was such a field.
-        extra: `argument=True` for a positional argument, `optional=True` for one that may be missing.
+        extra: `argument=True` for a positional argument, `optional=True` for one that may be missing, `metavar` for one
+            that is no file.
     """
     bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
-    metadata = {"help": help, "panel": panel, "choices": choices, "bounds": bounds}
+    metadata: dict[str, Any] = {"help": help, "panel": panel, "choices": choices, "bounds": bounds}
     metadata |= {"recorded": recorded, "recorded_if_set": recorded_if_set, **extra}
     return field(default=default, metadata=metadata)
 
@@ -117,18 +118,20 @@ class Config:
 
 
 def check_field(entry: Field[Any], value: Any) -> None:
-    """UsageError unless a field's value is one of its choices and within its range; None always is."""
+    """UsageError unless a field's value, or each of several, is one of its choices and in its range; None always is."""
     if value is None:
         return
     choices, bounds = entry.metadata["choices"], entry.metadata["bounds"]
-    if choices == "datasets":
-        parse_dataset(value)
-    elif choices and value not in choices:
-        raise UsageError(
-            f"{entry.name} {value!r} is not one of {', '.join(choices)}", hint=meant(value, choices)
-        )
-    if any(bound is not None for bound in bounds.values()) and not _is_within(value, **bounds):
-        raise UsageError(f"{entry.name} must be {_range_text(value, **bounds)}, got {value}")
+    has_range = any(bound is not None for bound in bounds.values())
+    for one in _as_tuple(value):
+        if choices == "datasets":
+            parse_dataset(one)
+        elif choices and one not in choices:
+            raise UsageError(
+                f"{entry.name} {one!r} is not one of {', '.join(choices)}", hint=meant(one, choices)
+            )
+        if has_range and not _is_within(one, **bounds):
+            raise UsageError(f"{entry.name} must be {_range_text(one, **bounds)}, got {one}")
 
 
 def _is_within(

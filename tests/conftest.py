@@ -14,7 +14,7 @@ import pytest
 from surroundings import environment, outputs_of
 
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainResult
+from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.stage import train
 
 CLASSES = 4

@@ -19,7 +19,7 @@ from lcstool.distributed import Group, join, shards
 from lcstool.errors import LcsError
 from lcstool.stages.train import placement
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import Silent
+from lcstool.stages.train.progress import Silent
 from lcstool.stages.train.setup import Setup
 from lcstool.stages.train.stage import train
 

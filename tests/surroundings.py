@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lcstool.stages.train.interface import TrainOutputs
+from lcstool.stages.train.outputs import TrainOutputs
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -16,8 +16,8 @@ def outputs_of(out: Path) -> TrainOutputs:
     """The files beside `out`, named as the command names them."""
     stem = str(out).removesuffix(".safetensors")
     return TrainOutputs(
-        str(out),
-        Path(f"{stem}.partial.safetensors"),
-        Path(f"{stem}.metrics.jsonl"),
-        f"{stem}.epoch{{epoch}}.safetensors",
+        out=str(out),
+        partial=Path(f"{stem}.partial.safetensors"),
+        metrics=Path(f"{stem}.metrics.jsonl"),
+        snapshot=f"{stem}.epoch{{epoch}}.safetensors",
     )

@@ -1,159 +1,112 @@
-"""The house rules: imports run one way, the terminal lives under cli/, and the help answers at once."""
+"""The house rules that a syntax tree shows: what a stage looks like, and how files, classes and output are kept."""
 
 import ast
 import resource
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from source_tree import MODULES, PACKAGE, part, tree
 
 import lcstool
 
-PACKAGE = Path(lcstool.__file__).parent
-MODULES = {
-    ".".join(("lcstool", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
-    for path in sorted(PACKAGE.rglob("*.py"))
+STAGES = PACKAGE / "stages"
+#: The folder of each stage, and its name in schemas: `linear/space` is `linear-space`.
+FOLDERS = {
+    "-".join(path.parent.relative_to(STAGES).parts).replace("_", "-"): path.parent
+    for path in sorted(STAGES.rglob("*.py"))
+    if path.name in ("config.py", "result.py", "stage.py")
 }
 
-# A module may import its own part and those on lower floors; the middle floor's own order is below.
-FLOORS = (
-    {"errors"},
-    {"checkpoint"},
-    {
-        "models",
-        "data",
-        "optim",
-        "runtime",
-        "distributed",
-        "evaluation",
-        "weights",
-        "locality",
-        "energy",
-        "paths",
-        "options",
-        "images",
-        "codes",
-        "bounds",
-        "lcn",
-    },
-    {"stages"},
-    {"plots"},
-    {"cli"},
-)
-APART = ("models", "data", "optim")
+
+def module_of(folder_name: str, file: str) -> str:
+    return ".".join(("lcstool.stages", *FOLDERS[folder_name].relative_to(STAGES).parts, file))
 
 
-def part(module: str) -> str:
-    """`lcstool.stages.train.setup` -> `stages`."""
-    return [*module.split("."), ""][1]
+def functions(module: str, name: str) -> Iterator[ast.FunctionDef]:
+    """All functions and methods of this name."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            yield node
 
 
-def floor(module: str) -> int:
-    found = [index for index, names in enumerate(FLOORS) if part(module) in names]
-    return found[0] if found else len(FLOORS) - 2  # what stages share by some other name lives below the cli
+def test_every_folder_under_stages_is_a_stage_or_part_of_one() -> None:
+    assert len(FOLDERS) > 7
+    stages = set(FOLDERS.values())
+    groups = {folder.parent for folder in stages} - stages  # `stages` and `linear`
+    for path in STAGES.rglob("*.py"):
+        assert {path.parent, *path.parent.parents} & (stages | groups), path
+    for folder in groups:
+        inside = {path for path in folder.iterdir() if path.is_dir() and path.name != "__pycache__"}
+        assert inside <= stages | groups
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Every module a file names in an import, at its top, within functions, or for type checkers."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            assert node.module is not None
-            for alias in node.names:
-                name = f"{node.module}.{alias.name}"
-                yield name if name in MODULES else node.module
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_stage_has_a_config_a_result_and_one_function_of_its_name(name: str) -> None:
+    folder = FOLDERS[name]
+    assert {"config.py", "result.py", "stage.py"} <= {path.name for path in folder.iterdir()}
+    body = tree(module_of(name, "stage")).body
+    public = [node.name for node in body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
+    assert public == [folder.name]
 
 
-INTERNAL = [
-    (module, name)
-    for module, path in MODULES.items()
-    if part(module)
-    for name in imports(path)
-    if name.startswith("lcstool.") and part(name) != "__version__"
-]
-
-
-def top_imports(path: Path) -> set[str]:
-    return {name.split(".")[0] for name in imports(path)}
-
-
-def test_the_walk_finds_imports() -> None:
-    assert ("lcstool.cli.info", "lcstool.stages.info") in INTERNAL
-    assert ("lcstool.data.dataset", "lcstool.checkpoint") in INTERNAL
-    assert len(INTERNAL) > 100
-
-
-def test_imports_run_one_way() -> None:
-    upwards = [
-        (module, name)
-        for module, name in INTERNAL
-        if floor(name) > floor(module) and part(module) != "__main__"
-    ]
-    assert upwards == []
-
-
-def test_models_data_and_optimizers_do_not_know_one_another() -> None:
-    across = [
-        (module, name) for module, name in INTERNAL
-        if part(module) in APART and part(name) in APART and part(module) != part(name)
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_result_begins_with_its_schema(name: str) -> None:
+    first_entries = [
+        (ast.literal_eval(node.keys[0]), ast.literal_eval(node.values[0]))
+        for function in functions(module_of(name, "result"), "to_json")
+        for node in ast.walk(function)
+        if isinstance(node, ast.Dict) and node.keys and isinstance(node.keys[0], ast.Constant)
+        and isinstance(node.values[0], ast.Constant)
     ]  # fmt: skip
-    assert across == []
+    assert ("schema", f"lcstool.{name}/1") in first_entries
 
 
-def test_stages_do_not_import_stages() -> None:
-    def stage(module: str) -> str:
-        return ".".join(module.split(".")[:3])
+def test_large_dataclasses_are_made_by_keyword() -> None:
+    positional = []
+    for module in MODULES:
+        for node in ast.walk(tree(module)):
+            if not isinstance(node, ast.ClassDef):
+                continue
+            marks = [ast.unparse(decorator) for decorator in node.decorator_list]
+            fields = [own for own in node.body if isinstance(own, ast.AnnAssign)
+                      and "ClassVar" not in ast.unparse(own.annotation)]  # fmt: skip
+            for mark in marks:
+                if mark.startswith("dataclass") and len(fields) > 3 and "kw_only=True" not in mark:
+                    positional.append(f"{module}.{node.name}")
+    assert positional == []
 
-    across = [
-        (module, name) for module, name in INTERNAL
-        if part(module) == part(name) == "stages" and stage(module) != stage(name) and module != "lcstool.stages"
-    ]  # fmt: skip
-    assert across == []
+
+def test_ranges_stand_beside_fields_not_in_long_checks() -> None:
+    long = {module: length for module in MODULES for node in functions(module, "__post_init__")
+            if (length := (node.end_lineno or 0) - node.lineno + 1) > 15}  # fmt: skip
+    assert long == {}
 
 
-@pytest.mark.parametrize(
-    ("libraries", "where"),
-    [({"typer", "rich"}, "cli"), ({"matplotlib"}, "plots"), ({"click"}, None)],
-    ids=str,
-)
-def test_libraries_keep_to_their_place(libraries: set[str], where: str | None) -> None:
-    found = {module for module, path in MODULES.items() if libraries & top_imports(path)}
-    assert {module for module in found if part(module) != where} == set()
+def test_a_file_is_a_room() -> None:
+    lengths = {module: len(path.read_text().splitlines()) for module, path in MODULES.items()}
+    assert {module: length for module, length in lengths.items() if length > 250} == {}
+    names = {"utils", "helpers", "common", "misc"}
+    assert [module for module in MODULES if names & set(module.split("."))] == []
 
 
 def test_only_the_command_line_prints() -> None:
     printing = [
-        module for module, path in MODULES.items() if part(module) not in ("cli", "")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        module for module in MODULES if part(module) not in ("cli", "")
+        for node in ast.walk(tree(module))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]  # fmt: skip
     assert printing == []
 
 
-def test_a_file_is_a_room() -> None:
-    large = {module: n for module, path in MODULES.items() if (n := len(path.read_text().splitlines())) > 260}
-    assert large == {}
-    names = {"utils", "helpers", "common", "misc"}
-    assert [module for module in MODULES if names & set(module.split("."))] == []
-
-
-def test_help_needs_no_torch() -> None:
-    code = (
-        "import sys; sys.argv = ['lcstool', 'train', '--help']\n"
-        "from lcstool.cli.main import app\n"
-        "try: app()\n"
-        "except SystemExit: pass\n"
-        "slow = {'torch', 'numpy', 'matplotlib', 'scipy', 'torchvision', 'safetensors'} & set(sys.modules)\n"
-        "sys.exit(f'imported: {slow}' if slow else 0)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
+def test_one_module_owns_standard_output() -> None:
+    """Beside it: `writer` sends tensors to a pipe, and `streams` closes standard output when its reader has gone."""
+    users = {
+        module for module in MODULES for node in ast.walk(tree(module))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.__stdout__")
+    }  # fmt: skip
+    assert users == {"lcstool.checkpoint.writer", "lcstool.cli.outputs", "lcstool.cli.streams"}
 
 
 def test_help_answers_at_once() -> None:

@@ -1,4 +1,4 @@
-"""Occam bounds against the figures of the mathematics, exact binomial tails, and their own inverses."""
+"""Occam bounds against numbers worked out by hand, exact binomial tails, and their own inverses."""
 
 import math
 
@@ -12,6 +12,7 @@ from lcstool.bounds import (
     Evidence,
     affordable_bits,
     affordable_count,
+    choice_cost,
     error_bound,
     kl_inverse,
     relative_entropy,
@@ -26,7 +27,7 @@ lengths = st.floats(0, 1e6)
 
 
 def evidence(error: float, m: int = 50_000) -> Evidence:
-    return Evidence(m, error, 0.05, 10_000_000)
+    return Evidence(num_samples=m, train_error=error, delta=0.05, num_parameters=10_000_000)
 
 
 def paper_bits(nonzeros: int, bits: int = 32, n: int = 256_000_000) -> float:
@@ -102,6 +103,10 @@ def test_the_affordable_count_is_the_largest(per_item: float, head: float, bits:
     count = affordable_count(length, bits, most)
     fitting = [number for number in range(most + 1) if length(number) <= bits]
     assert count == (fitting[-1] if fitting else -1)
+
+
+def test_a_choice_costs_the_bits_that_name_it() -> None:
+    assert [choice_cost(count) for count in (0, 1, 2, 3, 4, 5, 40)] == [0, 0, 1, 2, 2, 3, 6]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lcstool.cli.main import app
-from lcstool.stages.info import scaling_table
+from lcstool.stages.info.scaling import scaling_table
 
 N20 = Path(__file__).parents[1] / "examples" / "n20"
 TARGETS = (
@@ -108,14 +108,14 @@ def draw(script: str, out: Path, *files: Path, patch: pytest.MonkeyPatch) -> Non
 def test_terms_are_held_against_the_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = [asdict(row) for row in scaling_table([15, 150], [32])]
     archs = tmp_path / "archs.json"
-    archs.write_text(json.dumps(table))
+    archs.write_text(json.dumps({"architectures": table}))
     draw("counts.py", tmp_path / "table3.json", archs, patch=monkeypatch)
     rows = {row["what"]: row for row in json.loads((tmp_path / "table3.json").read_text())["rows"]}
     assert (rows["D-LOCAL, all"]["ours"], rows["D-LOCAL, all"]["paper"]) == (11_713_930, "3.42 M")
     assert rows["D-LOCAL, layer 3: 9 s² α²"]["paper"] == "9/4 s² α²"
     wrong = next(row for row in table if (row["arch"], row["alpha"]) == ("s-local", 150))
     wrong["layers"]["layer2"] += 1
-    archs.write_text(json.dumps(table))
+    archs.write_text(json.dumps({"architectures": table}))
     with pytest.raises(ValueError, match="s-local, layer 2"):
         draw("counts.py", tmp_path / "table4.json", archs, patch=monkeypatch)
 

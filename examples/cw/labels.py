@@ -12,7 +12,7 @@ from lcstool.plots.style import COLOURS, COLUMN_INCHES, DIVERGING, PAGE_INCHES, 
 @recipe("CW Fig. 5", "Correlation of class labels with the projections of an image's patches")
 def fig5(made: Recipe) -> None:
     document = Profiles.of(made.input("labels")).document
-    found: dict[str, list[float]] = document["label_correlation"]
+    found: dict[str, list[float]] = {one["class"]: one["r"] for one in document["label_correlation"]}
     values = np.array(list(found.values()))
     noise = 1 / math.sqrt(document["basis"]["num_images"])
     high = float(np.abs(values).max())

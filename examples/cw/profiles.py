@@ -67,7 +67,7 @@ class Profiles:
     @property
     def chance(self) -> float:
         """|r| that unrelated random banks stay below in 95 % of cases, for the widest pair of sizes."""
-        return max(max(-band["low"], band["high"]) for band in self.document["chance"].values())
+        return max(max(-band["low"], band["high"]) for band in self.document["chance"])
 
     @property
     def deviations(self) -> np.ndarray:

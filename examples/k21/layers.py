@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from recipe import Recipe, load, main, recipe, trained
+from recipe import Recipe, load, main, recipe
 from runs import by_stem, followed, networks
 
 from lcstool.lcn import norm_differences
@@ -107,7 +107,7 @@ def invariants(made: Recipe) -> None:
     )
     made.row("power of the learning rate that the drift follows", slope, 1.0, remark="O(eta)")
     made.numbers = {"rates": rates, "drifts": [own.tolist() for own in drifts], "flow": _drift(flow).tolist()}
-    config = trained(flow)["config"]
+    config = networks(flow).history[-1]["config"]
     made.note = (
         f"The squared norms of two layers differ by the same amount all along gradient flow. Gradient descent, here "
         f"k = ({config['kernels']}) on the target {config['target']} from {len(drifts[0])} starts, moves that "
@@ -118,9 +118,7 @@ def invariants(made: Recipe) -> None:
 def _drift(path: Any) -> Any:
     """The largest change of an invariant of each run that did not diverge, from start to end."""
     file = networks(path)
-    initial = file.initial()
-    assert initial is not None
-    moved = (norm_differences(file.filters) - norm_differences(initial)).abs().amax(dim=-1)
+    moved = (norm_differences(file.filters) - norm_differences(file.initial())).abs().amax(dim=-1)
     return moved[~file.recorded["diverged"].bool()].numpy()
 
 

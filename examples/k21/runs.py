@@ -8,7 +8,7 @@ from typing import Any
 from lcstool.checkpoint import open_checkpoint
 from lcstool.lcn.file import LcnFile, read_lcn
 from lcstool.plots.style import COLOURS
-from lcstool.stages.linear.trajectory import Trajectories, follow
+from lcstool.stages.linear.compose.trajectories import Trajectories, follow
 
 _MULTIPLE = {"1": "simple", "2": "double", "3": "triple"}
 TARGET, END, RUN = COLOURS[2], COLOURS[1], COLOURS[0]
@@ -21,7 +21,7 @@ def networks(file: Path) -> LcnFile:
 
 def followed(file: Path, num_runs: int) -> Trajectories:
     """The first runs of a file once more, with all that happens on the way."""
-    return follow(open_checkpoint(str(file)), num_runs)
+    return follow(networks(file), num_runs)
 
 
 def kernels(sizes: Sequence[int], strides: Sequence[int] | None = None) -> str:

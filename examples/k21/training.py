@@ -36,7 +36,7 @@ def predictions(made: Recipe) -> None:
             f"{entries(end['filter'])}: {roots(end['pattern'])}, {end['num_runs']} runs"
             for end in found["ends"]
         ]
-        if found["verdicts"] == {"zero loss": found["num_runs"]}:
+        if found["verdicts"] == [{"verdict": "zero loss", "num_runs": found["num_runs"]}]:
             ends = [f"zero loss, all {found['num_runs']} runs"]
         label = f"{kernels(found['kernels'])}, target {entries(found['target'])}"
         made.row(

@@ -42,7 +42,9 @@ for _arch in DEEP:
 
 def rows(made: Recipe) -> dict[tuple[str, int, int], dict[str, Any]]:
     """`lcstool info --archs`: by architecture, base channels and side."""
-    return {(row["arch"], row["alpha"], row["image"]): row for row in load(made.input("archs"))}
+    return {
+        (row["arch"], row["alpha"], row["image"]): row for row in load(made.input("archs"))["architectures"]
+    }
 
 
 @recipe("N20 Fig. 1", "The architectures, and how their parameters grow")

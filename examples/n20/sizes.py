@@ -6,7 +6,8 @@ from recipe import Recipe, main, recipe, trained
 
 from lcstool.checkpoint import open_checkpoint
 from lcstool.models import ModelSpec
-from lcstool.models.build import count_parameters, empty_model
+from lcstool.models.build import empty_model
+from lcstool.models.layers.parameters import count_parameters
 from lcstool.models.sizing import fc_equivalent_parameters
 from lcstool.plots.style import COLUMN_INCHES, outside_legend
 

@@ -1,16 +1,16 @@
 """What lcstool writes into a file beside its tensors: kind, architecture, geometry and history.
 
-It is one JSON object under the metadata key `lcstool`, canonical (sorted keys, no spaces), without clocks,
-hosts, users or folders, so that equal runs give equal bytes.
+It is one JSON object under the metadata key `lcstool`, canonical (sorted keys, no spaces), without clocks, host names,
+user names or folders, so that equal runs give equal bytes.
 
 - format: the version of this description, an integer. Readers refuse a newer one.
 - kind: `model`, `dataset`, or what a stage declares (`path`, `profile`, `stats`, ...).
 - model: the architecture spec {"arch": name, "args": {...}}: enough to rebuild the module.
 - input: how images become the network's input: size, normalisation, pixel permutation, classes.
-- layers: for each layer with a convolution's geometry, that geometry (also where the layer is dense).
+- layers: the geometry of each convolution, and of each local or dense layer in a convolution's place.
 - storage: for each weight that is stored compressed, the layout and the weight's shape.
 - history: one entry a stage, oldest first: stage, config, seed, versions, inputs (content digests), metrics.
-- state: of an unfinished run only: what is needed to resume it.
+- state: only in the file of an unfinished run: what is needed to resume it.
 """
 
 import json
@@ -32,7 +32,7 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Header:
     """The description of a file; see the module's docstring for each field."""
 

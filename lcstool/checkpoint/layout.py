@@ -3,7 +3,7 @@
 The format in five lines: 8 bytes little-endian header length N; N bytes of JSON, one entry a tensor with
 dtype, shape and data_offsets [begin, end) relative to the end of the header, and `__metadata__` (a map from
 string to string); then the tensors' bytes, in order, without gaps, to the end of the file.
-The header is parsed here, before any library maps the file, so that a hostile one costs no memory.
+The header is parsed here, before any library opens the file, so that a hostile one cannot use up the memory.
 """
 
 import json
@@ -35,7 +35,7 @@ DTYPES: dict[str, torch.dtype] = {
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TensorInfo:
     """One tensor as its header describes it: dtype, shape, and [begin, end) bytes within the data."""
 
@@ -61,7 +61,7 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parse_json(text: bytes | str, what: str) -> Any:
-    """Parse JSON from outside: duplicate keys, NaN literals and deep nesting are bad input."""
+    """Parse JSON from a file; BadInputError for duplicate keys, NaN literals and deep nesting."""
 
     def refuse_constant(name: str) -> Any:
         raise ValueError(f"{name} is not JSON")
@@ -151,7 +151,7 @@ def _parse_entry(name: str, entry: Any, where: str) -> TensorInfo:
             f"{where}: tensor {name!r} of shape {shape} and dtype {entry['dtype']} takes {expected} bytes, "
             f"its data_offsets span {offsets[1] - offsets[0]}"
         )
-    return TensorInfo(dtype, tuple(shape), offsets[0], offsets[1])
+    return TensorInfo(dtype=dtype, shape=tuple(shape), begin=offsets[0], end=offsets[1])
 
 
 def _are_sizes(values: Any) -> bool:
@@ -161,10 +161,10 @@ def _are_sizes(values: Any) -> bool:
 def lay_out(
     shapes: Mapping[str, tuple[torch.dtype, tuple[int, ...]]], metadata: Mapping[str, str]
 ) -> tuple[bytes, list[str]]:
-    """The header bytes (with their length prefix) and the order in which tensor data must follow.
+    """The header bytes (with their length prefix) and the order in which the tensors' data must follow.
 
-    Wide dtypes come first and the header is padded to eight bytes, so that every tensor is aligned; the bytes
-    depend on nothing but the arguments.
+    Wide dtypes come first and the header is padded to eight bytes, so that every tensor is aligned. Equal arguments
+    give equal bytes.
     """
     order = sorted(shapes, key=lambda name: (-shapes[name][0].itemsize, name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}

@@ -18,7 +18,7 @@ from lcstool.checkpoint.sparse import PARTS, check_csr, dense_rows, storage_entr
 from lcstool.errors import BadInputError, UsageError
 
 _BLOCK_BYTES = 1 << 24
-#: What files of other kinds than networks are, for one who takes them for a network.
+#: Hints for whoever gives a file of one of these kinds where a network is expected.
 _ABOUT = {
     "stats": "it holds what prune-stats counted; the network is the file that was counted",
     "profile": "it holds energy profiles; the networks are the files they were measured on",
@@ -31,12 +31,12 @@ _ABOUT = {
 
 
 class Checkpoint:
-    """A safetensors file whose header was checked and whose tensors are mapped when asked for.
+    """A safetensors file: its header is checked when it is opened, its tensors are read when they are asked for.
 
     Attributes:
         where: The file's name for messages (`standard input` for a pipe).
         header: lcstool's description, or None for a file written by something else.
-        tensors: Name to dtype and shape of every tensor, those stored compressed among them.
+        tensors: Dtype and shape of every tensor by name, also of those that are stored compressed.
     """
 
     def __init__(self, path: Path, where: str) -> None:
@@ -61,7 +61,10 @@ class Checkpoint:
                 del self.tensors[f"{name}/{part}"]
             values = self._stored[f"{name}/values"]
             self.tensors[name] = TensorInfo(
-                values.dtype, shape, 0, values.dtype.itemsize * torch.Size(shape).numel()
+                dtype=values.dtype,
+                shape=shape,
+                begin=0,
+                end=values.dtype.itemsize * torch.Size(shape).numel(),
             )
         try:
             self._file: Any = safe_open(path, framework="pt")
@@ -69,7 +72,7 @@ class Checkpoint:
             raise BadInputError(f"{where} cannot be mapped: {error}") from None
 
     def __getitem__(self, name: str) -> Tensor:
-        """One whole tensor, read from the map; BadInputError if there is none of this name."""
+        """One whole tensor, read from the file; BadInputError if there is none of this name."""
         if name not in self.tensors:
             known = ", ".join(sorted(self.tensors)[:8])
             raise BadInputError(f"{self.where} has no tensor {name!r}; it has {known or 'none'}")
@@ -97,7 +100,7 @@ class Checkpoint:
         Args:
             name: The tensor.
             block_bytes: About how many bytes a block has.
-            rows_per_block: How many rows it has, whatever their size, instead.
+            rows_per_block: How many rows a block has, instead of `block_bytes`.
         """
         info = self.tensors[name]
         if not info.num_bytes or not info.shape:
@@ -137,7 +140,7 @@ class Checkpoint:
 def open_checkpoint(source: str | Path) -> Checkpoint:
     """Open a safetensors file, or standard input for `-`.
 
-    A pipe is copied to an unnamed temporary file, since mapping needs one; it is gone when the process ends.
+    A pipe is copied to a temporary file first, since only a file can be read lazily; it is gone when the process ends.
 
     Raises:
         BadInputError: if the file is missing, empty, truncated, or not a well-formed safetensors file.
@@ -156,14 +159,14 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
 
 
 def _spooled(stream: IO[bytes], where: str) -> Checkpoint:
-    """Copy one safetensors file from a pipe, its header checked before its data is taken in."""
+    """Copy a safetensors file from a pipe to a temporary file; its header is checked before its data is read."""
     first = stream.read(8)
     length = header_length(first, where)
     raw = stream.read(length)
     with tempfile.NamedTemporaryFile(prefix="lcstool-", suffix=".safetensors") as spool:
         spool.write(first + raw)
         if len(raw) == length:  # otherwise the reader reports the truncation
-            left = parse_header(raw, where)[2] + 1  # one byte too many is noticed, more are not taken in
+            left = parse_header(raw, where)[2] + 1  # one byte more, to notice a file that is too long
             while left > 0 and (block := stream.read(min(left, _BLOCK_BYTES))):
                 spool.write(block)
                 left -= len(block)

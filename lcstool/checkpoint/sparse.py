@@ -1,7 +1,8 @@
-"""Compressed storage of mostly-zero weights: CSR, three plain tensors in the file for one in the network.
+"""Compressed storage (CSR) of mostly-zero weights: three tensors in the file for one weight of the network.
 
-The weight `w` of shape (R, ...) is stored as `w/crow` int64 (R + 1), `w/col` int32 or int64 and `w/values`, over
-its rows flattened to R x S; the header's `storage` gives its shape. Within a row columns ascend.
+The weight `w` of shape (R, ...), seen as a matrix of R rows, is stored as `w/crow` (where each row starts, int64,
+R + 1), `w/col` (the column of each non-zero, int32 or int64, ascending within a row) and `w/values`. The header's
+`storage` gives its shape.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +21,7 @@ _BLOCK_BYTES = 1 << 24
 
 @dataclass(frozen=True)
 class StreamedTensor:
-    """A tensor that is made while it is written: its blocks of leading rows, concatenated, are the tensor.
+    """A tensor that is made while it is written, in blocks of leading rows.
 
     A block may reuse the memory of the one before it.
     """
@@ -31,19 +32,19 @@ class StreamedTensor:
 
     @staticmethod
     def of(tensor: Tensor) -> "StreamedTensor":
-        """A tensor with leading rows, on any device, of which no further whole copy is made."""
+        """A tensor of at least one axis, on any device, copied to the host one block at a time."""
         rows = max(1, _BLOCK_BYTES * len(tensor) // max(1, tensor.nbytes))
         blocks = tensor.detach().split(rows)
         return StreamedTensor(tensor.dtype, tuple(tensor.shape), lambda: (block.cpu() for block in blocks))
 
     @property
     def num_bytes(self) -> int:
-        """Of the whole."""
+        """Bytes of the whole tensor."""
         return torch.Size(self.shape).numel() * self.dtype.itemsize
 
     def whole(self) -> Tensor:
-        """All of it in memory."""
-        # numpy asks for huge pages, torch does not: a quarter of the time where memory is new.
+        """The whole tensor in memory."""
+        # Memory from numpy comes in huge pages, torch's does not: filling new memory then takes a quarter of the time.
         memory = torch.from_numpy(np.empty(self.num_bytes, dtype=np.uint8))
         made, done = memory.view(self.dtype).view(self.shape), 0
         flat = made.view(-1)
@@ -57,7 +58,7 @@ class StreamedTensor:
         return made
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CsrTensor:
     """A weight in compressed form, its columns and values made while they are written.
 
@@ -65,8 +66,8 @@ class CsrTensor:
         dtype: Of the values.
         shape: Of the weight it stands for.
         crow: Where each row starts, int64 (R + 1).
-        columns: Makes the blocks of ascending columns a row, integers.
-        values: Makes the blocks of values, in the same order.
+        columns: Makes the column of each value, in blocks; they ascend within a row.
+        values: Makes the values, in blocks, in the same order.
     """
 
     dtype: torch.dtype
@@ -82,7 +83,7 @@ class CsrTensor:
 
     @staticmethod
     def from_rows(weight: StreamedTensor) -> "CsrTensor":
-        """Compress a tensor of at least two axes, never whole in memory; its rows are made three times."""
+        """Compress a tensor of at least two axes without holding it in memory; its blocks are made three times."""
         width = torch.Size(weight.shape[1:]).numel()
 
         def rows() -> Iterator[Tensor]:
@@ -91,16 +92,16 @@ class CsrTensor:
 
         counts = [torch.count_nonzero(block_RD, dim=1) for block_RD in rows()]
         return CsrTensor(
-            weight.dtype,
-            weight.shape,
-            torch.cat([torch.zeros(1, dtype=torch.int64), *counts]).cumsum(0),
-            lambda: (block_RD.nonzero()[:, 1] for block_RD in rows()),
-            lambda: (block_RD[block_RD != 0] for block_RD in rows()),
+            dtype=weight.dtype,
+            shape=weight.shape,
+            crow=torch.cat([torch.zeros(1, dtype=torch.int64), *counts]).cumsum(0),
+            columns=lambda: (block_RD.nonzero()[:, 1] for block_RD in rows()),
+            values=lambda: (block_RD[block_RD != 0] for block_RD in rows()),
         )
 
     @property
     def num_bytes(self) -> int:
-        """Of the file's three tensors."""
+        """Bytes of the three tensors in the file."""
         return csr_bytes(self.shape, int(self.crow[-1]), self.dtype)
 
     def stored(self) -> dict[str, Tensor | StreamedTensor]:
@@ -116,12 +117,12 @@ class CsrTensor:
 
 
 def csr_bytes(shape: tuple[int, ...], num_values: int, dtype: torch.dtype) -> int:
-    """Bytes of a weight with so many values stored, compressed."""
+    """Bytes of a compressed weight of this shape with so many values."""
     return 8 * (shape[0] + 1) + num_values * (_index(shape).itemsize + dtype.itemsize)
 
 
 def store(weight: Tensor | StreamedTensor, storage: str) -> Tensor | StreamedTensor | CsrTensor:
-    """A weight as it goes into a file: `dense`, or of at least two axes `csr`, or `auto`, what takes fewer bytes."""
+    """A weight as it goes into a file: `dense`, `csr` (of at least two axes), or `auto`, the one of fewer bytes."""
     if storage == "dense":
         return weight
     rows = weight if isinstance(weight, StreamedTensor) else StreamedTensor.of(weight)
@@ -136,7 +137,7 @@ def _index(shape: tuple[int, ...]) -> torch.dtype:
 def storage_entries(
     storage: Mapping[str, Any], stored: Mapping[str, Any], where: str
 ) -> dict[str, tuple[int, ...]]:
-    """Check the header's `storage` against the file's tensors; the shapes of the weights stored compressed.
+    """The shapes of the weights that are stored compressed, from the header's `storage`, checked against the file.
 
     Raises:
         BadInputError: naming the weight whose parts are missing or of the wrong shape.
@@ -174,7 +175,7 @@ def check_csr(crow: Tensor, num_values: int, name: str, where: str) -> None:
 def dense_rows(
     crow: Tensor, col: Any, values: Any, shape: tuple[int, ...], rows_per_block: int, name: str, where: str
 ) -> Iterator[Tensor]:
-    """The weight in blocks of dense rows; `col` and `values` only need slicing.
+    """The weight in blocks of dense rows; of `col` and `values`, which may be still in the file, only slices are read.
 
     Raises:
         BadInputError: for a column outside the row, or columns that do not ascend.

@@ -1,4 +1,4 @@
-"""Write a safetensors file: atomically to a path, in one stream to a pipe."""
+"""Write a safetensors file: to a path all or nothing, to a pipe in one stream."""
 
 import os
 import secrets
@@ -25,8 +25,8 @@ def write_checkpoint(
 ) -> None:
     """Write a checkpoint to a path, or to standard output for `-`.
 
-    A regular file is written beside its target, synced and renamed over it, so that the name asked for never
-    holds half a file; a pipe or device is written straight through. Equal arguments give equal bytes.
+    A regular file is written under another name beside its target, synced, and then renamed over it, so that the name
+    asked for never holds half a file. A pipe or device is written directly. Equal arguments give equal bytes.
 
     Raises:
         OutputError: if the file cannot be written; an older file of that name is left as it was.
@@ -108,11 +108,11 @@ def _as_output_error(path: Path) -> Iterator[None]:
 
 
 def check_writable(out: str | Path, *inputs: str | Path | None) -> None:
-    """Fail before the work rather than after it.
+    """Find out before the work whether its output can be written.
 
     Raises:
-        OutputError: `out` plainly cannot be written.
-        UsageError: it is one of the inputs, which would be lost.
+        OutputError: `out` is a folder, or its own folder is missing or read-only.
+        UsageError: `out` is one of the inputs, which would be lost.
     """
     if str(out) == "-":
         if sys.stdout.isatty():

@@ -1,17 +1,21 @@
-"""`lcstool bound`: description lengths, real codes, and the generalization bounds that follow."""
+"""`lcstool bound`: how few bits describe a network, and the generalization bounds that follow."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lcstool.cli.app import app
-from lcstool.cli.console import new_table, percent, plain, show_files, stderr, stdout
+from lcstool.cli.console import new_table, percent, plain, stderr
 from lcstool.cli.options import AsJson, Plots, closing, configured
-from lcstool.cli.outputs import print_json
+from lcstool.cli.outputs import Outputs
+from lcstool.data import parse_dataset
 from lcstool.errors import CheckFailedError, UsageError
 from lcstool.stages.bound.config import BoundConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from rich.console import Console
 
     from lcstool.stages.bound.result import BoundResult
@@ -19,9 +23,10 @@ if TYPE_CHECKING:
 EPILOG = closing(
     "lcstool train -o net.safetensors && lcstool bound net.safetensors --search --plots figures",
     "lcstool bound net.safetensors --bits 4 --code entropy --emit net.code.safetensors",
-    columns="formula: the code's length by its formula. measured: that of the bits written and read back. choice: bits "
-    "that say which code it is. as printed, in nats, inverse kl: the bound as the paper prints it, with logarithms in "
-    "nats, and by the inverse relative entropy, which is never above 100 %. vacuous: no better than guessing.",
+    columns="formula: the code's length by its formula. measured: the length of a bit string that was made and decoded "
+    "again. choice: bits that say which of several descriptions it is. as printed, in nats, inverse kl: the bound as "
+    "the paper prints it, with the length in nats, and by the inverse relative entropy, which is never above 100 %. "
+    "vacuous: no better than guessing. non-zeros that would not be vacuous: the most for which the bound is not.",
 )
 
 
@@ -31,16 +36,16 @@ def bound(
     config: BoundConfig,
     emit: Annotated[
         str | None,
-        typer.Option("--emit", help="Write the bit string of the shortest code here; '-' for stdout.",
+        typer.Option("--emit", help="Write the shortest bit string to this file; '-' for stdout.",
                      rich_help_panel="Output", show_default=False),
     ] = None,
     decode: Annotated[
-        bool, typer.Option("--decode", help="The file is a bit string: give the network back, with -o.", metavar=" ",
+        bool, typer.Option("--decode", help="The file is a bit string: write its network, to -o.", metavar=" ",
                            rich_help_panel="Output"),
     ] = False,
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", help="The network as it is described: folded, pruned, rounded.",
+        typer.Option("-o", "--out", help="Write the network as it is described: folded, pruned, rounded.",
                      rich_help_panel="Output", show_default=False),
     ] = None,
     require_nonvacuous: Annotated[
@@ -50,44 +55,38 @@ def bound(
     plots: Plots = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Describe a network in bits, by real codes, and bound its error on new images by the length.
+    """Describe a network in as few bits as it takes, and bound its error on new images by that length.
 
-    Every length up to --most non-zeros is that of a bit string which was made, decoded and compared. The error is the
-    training error, measured on clean training images. A bound at or above the error of guessing is called vacuous.
+    Up to --most non-zeros, every length is that of a bit string that was made, decoded and compared. The training
+    error, from which the bound starts, is measured without augmentation. A bound no lower than guessing is vacuous.
     """
-    from lcstool.checkpoint import check_writable
     from lcstool.stages.bound.stage import bound as run_stage
-    from lcstool.stages.bound.stage import decode_file
 
-    for target in (emit, out):
-        if target is not None:
-            check_writable(target, config.file)
-    if [emit, out, "-" if as_json else None].count("-") > 1:
-        raise UsageError("only one thing can go to standard output", hint="name a file for the other")
+    if decode and (out is None or emit is not None or as_json or require_nonvacuous or plots is not None):
+        raise UsageError("--decode FILE gives a network back; name it with -o, and nothing else")
+    if plots is not None and not config.search:
+        raise UsageError("--plots draws the candidates of a search", hint="add --search")
+    reads = [config.file, parse_dataset(config.dataset)[1]]
+    outputs = Outputs({"--emit": emit, "-o": out}, as_json=as_json, reads=reads, plots=plots)
     if decode:
-        if out is None or emit is not None or as_json or require_nonvacuous or plots is not None:
-            raise UsageError("--decode FILE gives a network back; name it with -o, and nothing else")
-        decode_file(config.file, out)
+        from lcstool.stages.bound.file import decode_file
+
+        decode_file(config.file, str(out))
         return
-    if plots is not None:
-        if not config.search:
-            raise UsageError("--plots draws the candidates of a search", hint="add --search")
-        prepared_folder(plots)
     progress = None if as_json or not stderr().is_terminal else _progress
     result = run_stage(config, emit, out, progress)
-    if plots is not None:
-        from lcstool.plots.bound import draw
-
-        show_files(draw(result, plots))
-    if as_json:
-        print_json(result.to_json())
-    else:
-        _show(result, stderr() if "-" in (emit, out) else stdout())
+    outputs.publish(result, _show, _draw)
     if require_nonvacuous and result.is_vacuous:
         raise CheckFailedError(
             f"the best bound, {percent(result.certificate)}, is vacuous: guessing has an error of "
             f"{percent(result.chance)}"
         )
+
+
+def _draw(result: "BoundResult", folder: "Path") -> "Iterable[Path]":
+    from lcstool.plots.bound import draw
+
+    return draw(result, folder)
 
 
 def _progress(done: int, total: int) -> None:
@@ -159,7 +158,8 @@ def _show_search(result: "BoundResult", out: "Console") -> None:
         found = search.candidates[index]
         mark = " *" if index == search.best else ""
         table.add_row(
-            percent(found.prune, 1), str(found.bits), found.quantizer, found.code, f"{found.code_bits:,}",
-            percent(found.train_error), percent(found.test_error), f"{_bound(found.bound)}{mark}",
+            percent(found.pruned_frac, 1), str(found.value_bits), found.quantizer, found.code,
+            f"{found.code_bits:,}", percent(found.train_error_frac), percent(found.test_error_frac),
+            f"{_bound(found.bound_frac)}{mark}",
         )  # fmt: skip
     out.print(table)

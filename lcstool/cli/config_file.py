@@ -3,7 +3,7 @@
 import functools
 import reprlib
 import types
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -15,7 +15,7 @@ def resolve(config_class: type[Any], file: Path | None, flags: dict[str, Any]) -
     """Defaults, overridden by the YAML file, overridden by the flags.
 
     Raises:
-        UsageError: naming the unknown key, or the field whose value does not fit.
+        UsageError: naming the unknown key, the field whose value does not fit, or the one that is missing.
     """
     hints = get_type_hints(config_class)
     values: dict[str, Any] = {}
@@ -29,6 +29,9 @@ def resolve(config_class: type[Any], file: Path | None, flags: dict[str, Any]) -
             values[name] = _convert(value, hints[name], name, f"{file}: ")
     for name, value in flags.items():
         values[name] = _convert(value, hints[name], name, "")
+    for entry in fields(config_class):
+        if entry.default is MISSING and entry.name not in values:
+            raise UsageError(f"--{entry.name.replace('_', '-')} is missing", hint=entry.metadata["help"])
     return config_class(**values)
 
 
@@ -71,10 +74,10 @@ def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
         return None
     wrong = UsageError(f"{where}{name} should be {_kind(base)}, got {reprlib.repr(value)}")
     if get_origin(base) is tuple:
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        items = tuple(value) if isinstance(value, list | tuple) else (value,)
+        if any(type(item) is not get_args(base)[0] for item in items):
             raise wrong
-        return tuple(items)
+        return items
     if base is bool:
         if not isinstance(value, bool):
             raise wrong
@@ -92,9 +95,9 @@ def _convert(value: Any, hint: Any, name: str, where: str) -> Any:
 
 
 def _kind(base: Any) -> str:
-    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(
-        base, "a list of names"
-    )
+    if get_origin(base) is tuple:
+        return "a list of " + {str: "names", int: "whole numbers"}[get_args(base)[0]]
+    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[base]
 
 
 def to_yaml(config: Any) -> str:

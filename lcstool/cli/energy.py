@@ -1,28 +1,32 @@
-"""`lcstool energy`: first-layer energy profiles, their consistency, and the theory that predicts them."""
+"""`lcstool energy`: energy profiles of first layers, how well they agree, and the theory that predicts them."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lcstool.cli.app import app
-from lcstool.cli.console import new_table, percent, plain, show_files, stderr, stdout
+from lcstool.cli.console import new_table, percent, plain, stderr
 from lcstool.cli.options import AsJson, Plots, closing, configured
-from lcstool.cli.outputs import print_json
-from lcstool.errors import UsageError
+from lcstool.cli.outputs import Outputs
+from lcstool.data import parse_dataset
 from lcstool.stages.energy.config import EnergyConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from rich.console import Console
 
     from lcstool.energy import Band
-    from lcstool.stages.energy.stage import EnergyResult
+    from lcstool.stages.energy.result import EnergyResult
 
 EPILOG = closing(
     "lcstool train --arch vgg11 --optim sgd -o vgg.safetensors && "
     "lcstool train --arch resnet18 --optim sgd -o resnet.safetensors && "
     "lcstool energy vgg.safetensors resnet.safetensors --plots figures",
-    columns="r: Pearson correlation of energy profiles. with random init: with filters drawn as layers begin. with own "
-    "init: with this network's own first weights. by chance: of two unrelated banks of so many filters, 95 % of them.",
+    columns="r: Pearson correlation of energy profiles. with random init: with filters drawn as for a new network. "
+    "with own init: with this network's own weights before training. by chance: between two unrelated sets of so many "
+    "filters. 95 %: the interval that holds r in 95 % of cases.",
 )
 
 
@@ -32,44 +36,41 @@ def energy(
     config: EnergyConfig,
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", help="The profiles, as a file that this command reads again; '-' for stdout.",
+        typer.Option("-o", "--out", help="Write the profiles to this file, which can be read again; '-' for stdout.",
                      rich_help_panel="Output", show_default=False),
     ] = None,
     save_basis: Annotated[
         str | None,
-        typer.Option("--save-basis", help="The basis, for --basis.", rich_help_panel="Output", show_default=False),
+        typer.Option("--save-basis", help="Write the basis to this file, for --basis.", rich_help_panel="Output",
+                     show_default=False),
     ] = None,
     plots: Plots = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Measure the energy of first-layer filters along the principal components of image patches.
 
-    Any state dict will do, of any kernel size, as safetensors. Several files are correlated with one another, each
-    with random and with its own initial weights, beside the band of chance. With --theory the profile of a linear CNN
-    on the same images is predicted, without training one.
+    Any state dict as safetensors will do, with kernels of any size. Profiles of several files are correlated with one
+    another, and each with random and with its own initial weights, beside the correlations that arise by chance. With
+    --theory the profile of a linear CNN on the same images is predicted, without training one.
     """
-    from lcstool.checkpoint import check_writable
-    from lcstool.stages.energy.report import to_json
     from lcstool.stages.energy.stage import energy as run_stage
 
-    for target in (out, save_basis):
-        if target is not None:
-            check_writable(target)
-    if [out, save_basis, "-" if as_json else None].count("-") > 1:
-        raise UsageError("only one thing can go to standard output", hint="name a file for the other")
-    if plots is not None:
-        prepared_folder(plots)
+    outputs = Outputs(
+        {"-o": out, "--save-basis": save_basis},
+        as_json=as_json,
+        reads=[*config.files, config.basis, parse_dataset(config.dataset)[1]],
+        plots=plots,
+    )
     result = run_stage(config, out, save_basis)
-    if plots is not None:
-        from lcstool.plots.energy import draw
-
-        show_files(draw(result, plots))
     for warning in (*result.warnings, *(result.theory.warnings if result.theory else ())):
         stderr().print(f"[yellow]warning:[/] {plain(warning)}")
-    if as_json:
-        print_json(to_json(result))
-        return
-    _show(result, stderr() if "-" in (out, save_basis) else stdout())
+    outputs.publish(result, _show, _draw)
+
+
+def _draw(result: "EnergyResult", folder: "Path") -> "Iterable[Path]":
+    from lcstool.plots.energy import draw
+
+    return draw(result, folder)
 
 
 def _show(result: "EnergyResult", out: "Console") -> None:
@@ -123,16 +124,14 @@ def _r(value: float | None) -> str:
 
 
 def _r_band(value: float | None, band: "Band | None") -> str:
-    """r and its interval, to as many digits."""
+    """r and its interval, with the same number of digits."""
     return _r(value) if band is None else f"{_r(value)} ({band.low:.3f} to {band.high:.3f})"
 
 
 def _show_correlation(result: "EnergyResult", out: "Console") -> None:
-    from lcstool.stages.energy.report import correlations
-
     count = len(result.banks)
     table = new_table("Pearson r between profiles", "", *(str(index + 1) for index in range(count)))
-    for name, row in zip(_names(result), correlations(result), strict=True):
+    for name, row in zip(_names(result), result.correlations(), strict=True):
         table.add_row(name, *map(_r, row))
     out.print(table)
     bands = [

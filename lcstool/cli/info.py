@@ -1,18 +1,17 @@
 """`lcstool info`: what a file holds; `--archs`: how the architectures scale."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from lcstool.cli.app import app
-from lcstool.cli.console import new_table, percent, plain, stdout
-from lcstool.cli.options import closing
-from lcstool.cli.outputs import print_json
-from lcstool.errors import UsageError
+from lcstool.cli.console import new_table, percent, plain
+from lcstool.cli.options import AsJson, closing, configured
+from lcstool.cli.outputs import Outputs
+from lcstool.stages.info.config import InfoConfig
 
 if TYPE_CHECKING:
-    from lcstool.stages.info import FileInfo
+    from rich.console import Console
+
+    from lcstool.stages.info.result import ArchitectureSizes, FileInfo
 
 EPILOG = closing(
     "lcstool info net.safetensors --json | jq .history", "lcstool info --archs --alpha 15 --alpha 150"
@@ -20,65 +19,32 @@ EPILOG = closing(
 
 
 @app.command(epilog=EPILOG)
-def info(
-    file: Annotated[str | None, typer.Argument(help="A safetensors file, '-' for stdin.", show_default=False)] = None,
-    archs: Annotated[
-        bool, typer.Option("--archs", help="Print the parameter counts of all architectures.", metavar=" ")
-    ] = False,
-    alpha: Annotated[
-        list[int] | None,
-        typer.Option("--alpha", min=1, help="With --archs: base channels \\[default: the papers']; may be repeated.",
-                     show_default=False),
-    ] = None,
-    image_size: Annotated[
-        list[int] | None,
-        typer.Option("--image-size", min=1, help="With --archs: sides \\[default: 16, 32, 64]; may be repeated.",
-                     show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.", metavar=" ")] = False,
-) -> None:  # fmt: skip
+@configured(InfoConfig)
+def info(config: InfoConfig, as_json: AsJson = False) -> None:
     """Show what a file holds: kind, architecture, history, tensors and their densities."""
-    if archs == (file is not None):
-        raise UsageError("give a file to describe, or --archs", hint="lcstool info net.safetensors")
-    if archs:
-        _show_archs(alpha, image_size or [16, 32, 64], as_json)
-        return
-    assert file is not None
-    from lcstool.checkpoint import open_checkpoint
-    from lcstool.stages.info import describe
+    from lcstool.stages.info.stage import info as run_stage
 
-    found = describe(open_checkpoint(file))
-    if as_json:
-        print_json(found.to_json())
-    else:
-        _show_file(found)
+    outputs = Outputs(as_json=as_json)
+    outputs.publish(run_stage(config), _show_sizes if config.archs else _show_file)
 
 
-def _show_archs(alphas: list[int] | None, images: list[int], as_json: bool) -> None:
-    from lcstool.stages.info import scaling_table
-
-    rows = scaling_table(alphas, images)
-    if as_json:
-        print_json([asdict(row) for row in rows])
-        return
+def _show_sizes(found: "ArchitectureSizes", out: "Console") -> None:
     table = new_table(
         "Parameters (3 channels, 10 classes, batch norm not counted)",
         "architecture", "alpha", "image", "parameters", "FC-equivalent",
     )  # fmt: skip
-    for row in rows:
+    for row in found.architectures:
         fc = "-" if row.fc_equivalent is None else f"{row.fc_equivalent:,}"
         table.add_row(row.arch, str(row.alpha), f"{row.image}x{row.image}", f"{row.num_parameters:,}", fc)
-    stdout().print(table)
-    stdout().print(
+    out.print(table)
+    out.print(
         "[dim]d-local: Neyshabur 2020, Table 3, prints 3.42 M at alpha 15; its terms, summed rightly, give this.[/]"
     )
 
 
-def _show_file(found: "FileInfo") -> None:
-    from lcstool.stages.info import unfinished
-
-    header, out = found.header, stdout()
-    out.print(f"[bold]{plain(found.where)}[/]")
+def _show_file(found: "FileInfo", out: "Console") -> None:
+    header = found.header
+    out.print(f"[bold]{plain(found.file)}[/]")
     if header is None:
         out.print("kind     not written by lcstool (a plain safetensors file)")
     else:
@@ -95,9 +61,8 @@ def _show_file(found: "FileInfo") -> None:
             out.print(
                 f"classes  {plain(', '.join(map(str, classes)) if isinstance(classes, list) else classes)}"
             )
-        position = unfinished(header)
-        if position:
-            where = f"epoch {plain(position['epoch'])}, step {plain(position['step'])}"
+        if found.unfinished:
+            where = f"epoch {plain(found.unfinished['epoch'])}, step {plain(found.unfinished['step'])}"
             out.print(f"[yellow]unfinished: {where}; go on with --resume[/]")
         for number, entry in enumerate(header.history, start=1):
             out.print(f"stage {number}  {plain(_one_line(entry))}")
@@ -119,7 +84,7 @@ def _pairs(value: object) -> str:
 
 
 def _one_line(entry: dict[str, object]) -> str:
-    """A history entry in one line: the stage and its accuracies."""
+    """A history entry in one line: the stage, what it was asked, its seed if it drew anything, and its accuracies."""
     metrics, config = entry.get("metrics"), entry.get("config")
     parts = [str(entry["stage"])]
     if isinstance(config, dict):
@@ -128,7 +93,8 @@ def _one_line(entry: dict[str, object]) -> str:
     done = entry.get("epochs_done")
     if isinstance(config, dict) and done is not None and done != config.get("epochs"):
         parts.append(f"after {done} of them")
-    parts.append(f"seed {entry.get('seed')}")
+    if entry.get("seed") is not None:
+        parts.append(f"seed {entry['seed']}")
     if isinstance(metrics, dict):
         scores = {name: value for name, value in metrics.items() if name.endswith("accuracy_frac")}
         parts += [

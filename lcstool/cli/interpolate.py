@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lcstool.cli.app import app
-from lcstool.cli.console import new_table, percent, plain, show_files, stderr, stdout
+from lcstool.cli.console import new_table, percent, plain, stderr
 from lcstool.cli.options import AsJson, Plots, closing, configured
-from lcstool.cli.outputs import print_json, stem_of
+from lcstool.cli.outputs import Outputs, stem_of
 from lcstool.errors import UsageError
 from lcstool.stages.interpolate.config import InterpolateConfig
 
@@ -52,41 +52,38 @@ def interpolate(
     A convolutional network and its embedding may be joined: the former is embedded first. The best point is chosen by
     test accuracy, as in the paper; that is a selection on the test set.
     """
-    from lcstool.checkpoint import check_writable
     from lcstool.stages.interpolate.stage import interpolate as run_stage
 
     if export is not None and out is None:
         raise UsageError("--export writes a network; name it with -o")
-    if out == "-" and as_json:
-        raise UsageError("--json and -o - both want standard output", hint="name a file with -o")
-    if out is not None:
-        check_writable(out, *config.files)
-    if plots is not None:
-        prepared_folder(plots)
-    partial = None
-    if "string" in config.methods():
-        first = "stdin" if config.files[0] == "-" else Path(stem_of(config.files[0])).name
-        partial = Path(f"{stem_of(out) if out not in (None, '-') else first}.string.partial.safetensors")
-        check_writable(partial)
+    partial = _partial(config, out)
+    files = {"-o": out, "--resume": partial}
+    outputs = Outputs(files, as_json=as_json, reads=config.files, plots=plots)
 
     def on_epoch(epoch: int, barrier: float, loss: float) -> None:
         stderr().print(
             f"string, epoch {epoch}/{config.epochs}: barrier {barrier:.4f}, largest loss {loss:.4f}"
         )
 
-    result = run_stage(config, out, export, partial, resume, on_epoch)
-    if plots is not None:
-        from lcstool.plots.paths import draw
+    outputs.publish(run_stage(config, out, export, partial, resume, on_epoch), _show, _draw)
 
-        show_files(draw(result, plots))
-    if as_json:
-        print_json(result.to_json())
-        return
-    _show(result, stderr() if out == "-" else stdout())
+
+def _partial(config: InterpolateConfig, out: str | None) -> Path | None:
+    """Where an unfinished string is kept: beside the output, or else under the first network's name."""
+    if "string" not in config.methods():
+        return None
+    first = "stdin" if config.files[0] == "-" else Path(stem_of(config.files[0])).name
+    return Path(f"{first if out in (None, '-') else stem_of(out)}.string.partial.safetensors")
+
+
+def _draw(result: "InterpolateResult", folder: Path) -> list[Path]:
+    from lcstool.plots.paths import draw
+
+    return draw(result, folder)
 
 
 def _show(result: "InterpolateResult", out: "Console") -> None:
-    for name, (before, after) in zip(result.names[1:], result.distances, strict=False):
+    for name, (before, after) in zip(result.files[1:], result.distances, strict=False):
         out.print(f"{plain(name)} aligned: distance {before:.4g} -> {after:.4g}")
     for path in result.paths:
         table = new_table(f"{path.method} path", "position", "train loss", "train", "test loss", "test")
@@ -104,14 +101,12 @@ def _show(result: "InterpolateResult", out: "Console") -> None:
             "best test", "above the better end",
         )  # fmt: skip
         for path in result.paths:
-            best = path.test[path.best].accuracy
-            above = best - max(path.test[0].accuracy, path.test[-1].accuracy)
             length = (
                 "-" if path.length is None else f"{path.length / path.straight:.3f}" if path.straight else "-"
             )
             table.add_row(
                 path.method, f"{path.barrier:.4f}", f"{path.test_barrier:.4f}", length,
-                f"{path.alphas[path.best]:.3g}", percent(best), percent(above),
+                f"{path.alphas[path.best]:.3g}", percent(path.test[path.best].accuracy), percent(path.best_above_ends),
             )  # fmt: skip
         out.print(table)
     if result.exported is not None:

@@ -10,14 +10,13 @@ from lcstool.cli import (  # each registers its commands on `app`
     info,
     interpolate,
     linear,
-    linear_runs,
     prune_stats,
     sharpness,
     train,
 )
 from lcstool.cli.app import app
 from lcstool.cli.console import show_error
-from lcstool.cli.streams import FULL, close_stdout, install_signal_handlers
+from lcstool.cli.streams import FULL, close_stdout, flush_stdout, install_signal_handlers
 from lcstool.errors import LcsError, OutputError
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "info",
     "interpolate",
     "linear",
-    "linear_runs",
     "main",
     "prune_stats",
     "sharpness",
@@ -45,7 +43,7 @@ def main() -> None:
         try:
             app()
         finally:
-            sys.stdout.flush()
+            flush_stdout()
     except LcsError as error:
         show_error(error)
         sys.exit(error.exit_code)

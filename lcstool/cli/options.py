@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -54,6 +54,9 @@ DryRun = Annotated[
         "--dry-run", help="Print sizes, bytes and memory; do nothing.", metavar=" ", rich_help_panel="Output"
     ),
 ]
+
+_METAVARS = {int: "N", float: "X", str: "TEXT", bool: " "}
+_LISTS: dict[type, Any] = {int: list[int], str: list[str]}
 
 
 def closing(*examples: str, columns: str = "") -> str:
@@ -117,17 +120,20 @@ def _options(config_class: type[Any]) -> dict[str, inspect.Parameter]:
         help_text = entry.metadata["help"]
         if choices:
             help_text += f" One of {', '.join(choices)}."
-        has_default = entry.default is not MISSING and entry.default not in (None, ())
-        if has_default and entry.default is not False:
+        if entry.default is MISSING:
+            help_text += " [required]"
+        elif entry.default not in (None, ()) and entry.default is not False:
             help_text += f" [default: {_short(entry.default)}]"
-        declared = list[str] if get_origin(base) is tuple else base
+        is_repeated = get_origin(base) is tuple
+        item = get_args(base)[0] if is_repeated else base
+        declared = _LISTS[item] if is_repeated else item
         option = typer.Option(
             flag,
             help=help_text.replace("[", r"\["),
             rich_help_panel=entry.metadata["panel"],
             show_default=False,
             autocompletion=_completer(choices) if choices else None,
-            metavar=_metavar(base),
+            metavar=_METAVARS[item],
         )
         options[entry.name] = inspect.Parameter(
             entry.name,
@@ -139,8 +145,11 @@ def _options(config_class: type[Any]) -> dict[str, inspect.Parameter]:
 
 
 def _argument(entry: Field[Any], base: Any) -> inspect.Parameter:
-    """A positional argument: a file or several, or '-' for standard input."""
-    argument = typer.Argument(help=f"{entry.metadata['help']} '-' reads standard input.", show_default=False)
+    """A positional argument: a file or several, '-' for standard input; or what its `metavar` says."""
+    help_text, metavar = entry.metadata["help"], entry.metadata.get("metavar")
+    if metavar is None:
+        help_text += " '-' reads standard input."
+    argument = typer.Argument(help=help_text, metavar=metavar, show_default=False)
     declared = list[str] if get_origin(base) is tuple else str
     keyword = inspect.Parameter.KEYWORD_ONLY
     if entry.metadata.get("optional"):
@@ -150,10 +159,6 @@ def _argument(entry: Field[Any], base: Any) -> inspect.Parameter:
     return inspect.Parameter(
         entry.name, keyword, default=inspect.Parameter.empty, annotation=Annotated[declared, argument]
     )
-
-
-def _metavar(base: Any) -> str | None:
-    return {int: "N", float: "X", str: "TEXT", bool: " "}.get(base, "TEXT")
 
 
 def _short(value: Any) -> str:

@@ -35,7 +35,7 @@ class Outputs:
         derived: Whether the file's name was derived; then it is printed on standard output, for `$(...)`.
 
     Raises:
-        UsageError: two things want standard output, or an output is an input.
+        UsageError: two outputs want standard output or one file, or an output is an input.
         OutputError: a file or folder that cannot be written.
     """
 
@@ -60,6 +60,9 @@ class Outputs:
             inputs = list(reads)
             for file in asked.values():
                 check_writable(file, *inputs)
+            paths = [Path(file).resolve() for file in asked.values() if file != "-"]
+            if len(set(paths)) < len(paths):
+                raise UsageError("two outputs would be written to one file", hint="name another file")
         if plots is not None:
             _make_folder(plots)
         self._as_json, self._plots = as_json, plots

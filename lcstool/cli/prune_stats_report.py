@@ -9,8 +9,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lcstool.locality import Locality
-    from lcstool.stages.prune_stats.result import FileStats
-    from lcstool.stages.prune_stats.stage import PruneStatsResult
+    from lcstool.stages.prune_stats.result import FileStats, PruneStatsResult
+
+_ACCURACIES = {
+    "whole": "",
+    "without_off_local": "without off-local weights ",
+    "without_local": "without local weights ",
+}
 
 
 def show(result: "PruneStatsResult", out: "Console") -> None:
@@ -66,13 +71,12 @@ def _show_counts(look: "FileStats", out: "Console") -> None:
             _spread(layer.to_json()["connections_per_input"]),
         )  # fmt: skip
     if len(look.layers) > 1:
-        density = look.nonzeros / look.num_weights if look.num_weights else 0.0
-        table.add_row("all", "", f"{look.num_weights:,}", f"{look.nonzeros:,}", percent(density))
+        table.add_row("all", "", f"{look.num_weights:,}", f"{look.nonzeros:,}", percent(look.density))
     out.print(table)
     for note in look.notes:
         out.print(f"[yellow]left out: {plain(note)}[/]")
     for name, value in (look.accuracy or {}).items():
-        out.print(f"test accuracy {'' if name == 'whole' else name + ' weights '}{percent(value)}")
+        out.print(f"test accuracy {_ACCURACIES[name]}{percent(value)}")
     if look.sparse_layers:
         out.print(f"[dim]computed with sparse products in {plain(', '.join(look.sparse_layers))}[/]")
 
@@ -180,13 +184,13 @@ def _show_discovery(look: "FileStats", out: "Console") -> None:
     found = look.discovery
     if found is None:
         return
-    fits = ", ".join(f"{name} {error:.3f}" for name, error in found.procrustes.items())
+    fits = ", ".join(f"{name.replace('_', ' ')} {error:.3f}" for name, error in found.procrustes.items())
     if not found.is_two_dimensional:
         verdict = "no two dimensions found"
     elif found.best == "grid":
         verdict = "height and width found"
     else:
-        verdict = f"two dimensions found, those of the image {found.best}"
+        verdict = f"two dimensions found, those of the image {found.best.replace('_', ' ')}"
     out.print(
         f"arrangement from shared units: {verdict}; Procrustes error {fits} (chance, the best of these: "
         f"{found.chance_mean:.3f} +- {found.chance_sd:.3f}); {percent(found.neighbour_frac, 0)} of nearest pixels are "
@@ -203,8 +207,8 @@ def _show_series(files: tuple["FileStats", ...], out: "Console") -> None:
         "delta": [_delta(look) for look in files],
         "RMS off / local": [_rms_ratio(look) for look in files],
         "test": [percent(look.accuracy["whole"]) if look.accuracy else "-" for look in files],
-        "without off-local": [percent((look.accuracy or {}).get("without off-local")) for look in files],
-        "without local": [percent((look.accuracy or {}).get("without local")) for look in files],
+        "without off-local": [percent((look.accuracy or {}).get("without_off_local")) for look in files],
+        "without local": [percent((look.accuracy or {}).get("without_local")) for look in files],
     }
     extra = {title: cells for title, cells in extra.items() if set(cells) != {"-"}}
     table = new_table(

@@ -25,6 +25,11 @@ def _interrupt(_number: int, _frame: types.FrameType | None) -> None:
     raise InterruptedRunError("interrupted")
 
 
+def flush_stdout() -> None:
+    """Write what is still buffered for standard output, so that an error of writing is raised here."""
+    sys.stdout.flush()
+
+
 def close_stdout() -> None:
     """Let what is still buffered for standard output go nowhere, so that it fails no second time."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

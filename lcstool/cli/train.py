@@ -1,35 +1,46 @@
 """`lcstool train`: from a configuration to a model file."""
 
-import sys
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from lcstool.cli.app import app
-from lcstool.cli.console import new_table, percent, stderr, stdout
+from lcstool.cli.console import stderr
 from lcstool.cli.options import AsJson, DryRun, closing, configured
-from lcstool.cli.outputs import derived_name, print_json, stem_of
+from lcstool.cli.outputs import Outputs, derived_name, stem_of
 from lcstool.cli.ranks import on_ranks, stop_together
-from lcstool.cli.train_report import TrainProgress, locality_line, result_table, screen_line
+from lcstool.cli.train_report import TrainProgress, show_plan, show_result
 from lcstool.errors import UsageError
 from lcstool.stages.train.config import TrainConfig
 
 if TYPE_CHECKING:
     from lcstool.distributed import Group
-    from lcstool.stages.train.interface import TrainOutputs, TrainResult
+    from lcstool.stages.train.outputs import TrainOutputs
 
 EPILOG = closing(
     "lcstool train --arch s-fc --optim beta-lasso -o net.safetensors && lcstool info net.safetensors",
     "lcstool train --arch s-conv --optim sgd -o - | lcstool info -",
-    columns="train, test of an epoch: loss and accuracy, the training ones as the epoch went, with augmentation. "
-    "density: share of weights that are not zero. beta*lambda / row rms: the threshold beside the root mean square of "
-    "a unit's weights, the median over units.",
+    columns="train, test of an epoch: loss and accuracy; the training ones are taken during the epoch, with "
+    "augmentation. density: share of weights that are not zero. beta*lambda / row rms: the threshold divided by the "
+    "root mean square of a unit's weights, the median over units.",
 )
 OUTPUT = "Output"
 
 
-@app.command(epilog=EPILOG)
+class _TrainCommand(TyperCommand):
+    """Refuses `--arch lcn` at once: the options of `lcstool linear train` would be called unknown otherwise."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--arch=lcn" in args or ("--arch", "lcn") in pairwise(args):
+            TrainConfig(arch="lcn")  # raises an error that says where these networks train
+        return super().parse_args(ctx, args)
+
+
+@app.command(epilog=EPILOG, cls=_TrainCommand)
 @configured(TrainConfig)
 def train(
     config: TrainConfig,
@@ -39,12 +50,12 @@ def train(
                      rich_help_panel=OUTPUT, show_default=False),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the state an interrupted run left.", metavar=" ",
+        bool, typer.Option("--resume", help="Go on from the state that an interrupted run has left.", metavar=" ",
                            rich_help_panel=OUTPUT),
     ] = False,
     metrics: Annotated[
         Path | None,
-        typer.Option("--metrics", help="JSONL file, a record an epoch \\[default: beside --out].",
+        typer.Option("--metrics", help="JSONL file, one record an epoch \\[default: beside --out].",
                      rich_help_panel=OUTPUT, show_default=False),
     ] = None,
     as_json: AsJson = False,
@@ -57,11 +68,9 @@ def train(
 
     The bare command learns local connectivity with a fully-connected net on built-in images in about two minutes.
     """
-    if as_json and out == "-":
-        raise UsageError("--json and -o - both want standard output", hint="give -o a file name")
     with on_ranks() as group:
         if dry_run:
-            _show_plan(config, as_json, group)
+            _plan(config, as_json, group)
         else:
             _train(config, out, resume, metrics, as_json, quiet, group)
 
@@ -75,61 +84,24 @@ def _train(
     quiet: bool,
     group: "Group",
 ) -> None:
+    """Train on this rank; the leading rank checks the outputs and reports."""
     from lcstool.stages.train.stage import train as run_stage
 
     if config.init == "-":
         group.refuse("--init -")
     stem = _stem(config)
     name = out if out is not None else derived_name(stem, overwrite=not group.leads)
-    outputs = _outputs(config, name, stem, metrics)
-    quiet = quiet or not group.leads
+    files = _files(config, name, stem, metrics)
+    outputs = None
     if group.leads:
-        _check_outputs(config, outputs, resume, quiet)
-    progress = TrainProgress(quiet)
+        written = {"-o": files.out, "--metrics": files.metrics, "--resume": files.partial}
+        outputs = Outputs(written, as_json=as_json, reads=[config.init], derived=out is None)
+        _note_state(files.partial, resume, quiet)
+    progress = TrainProgress(quiet or not group.leads)
     with stop_together(group) as stop_requested, progress:
-        result = run_stage(config, outputs, resume, progress, stop_requested, group)
-    if group.leads:
-        _show_result(config, result, as_json, quiet, named=out is not None)
-
-
-def _check_outputs(config: TrainConfig, outputs: "TrainOutputs", resume: bool, quiet: bool) -> None:
-    from lcstool.checkpoint import check_writable
-
-    check_writable(outputs.out, config.init)
-    check_writable(outputs.partial)
-    if outputs.metrics is not None:
-        check_writable(outputs.metrics)
-    if outputs.partial.exists() and not resume:
-        stderr().print(
-            f"[yellow]note:[/] {outputs.partial} holds an interrupted run; --resume would go on from it"
-        )
-    if resume and not outputs.partial.exists() and not quiet:
-        stderr().print(f"[yellow]note:[/] there is no {outputs.partial} to go on from; the run starts afresh")
-
-
-def _show_result(config: TrainConfig, result: "TrainResult", as_json: bool, quiet: bool, named: bool) -> None:
-    out = result.files[-1]
-    if as_json:
-        print_json(
-            {"out": out, "files": list(result.files), "model": result.header.model,
-             "metrics": result.metrics, "epochs": list(result.epochs)}
-        )  # fmt: skip
-        return
-    if not named:
-        sys.stdout.write(f"{out}\n")
-    if result.metrics.get("reached_train_accuracy") is False and not quiet:
-        stderr().print(
-            f"[yellow]note:[/] after {config.epochs} epochs the training accuracy is "
-            f"{percent(result.metrics['train_accuracy_frac'])}, below --until-train-accuracy "
-            f"{config.until_train_accuracy:g}; --epochs allows more"
-        )
-    if not quiet:
-        console = stdout() if named and out != "-" else stderr()
-        console.print(result_table(result))
-        if result.metrics.get("locality"):
-            console.print(locality_line(result.metrics["locality"]))
-        if result.metrics.get("screen"):
-            console.print(screen_line(result.metrics["screen"]))
+        result = run_stage(config, files, resume, progress, stop_requested, group)
+    if outputs is not None:
+        outputs.publish(result, partial(show_result, quiet=quiet))
 
 
 def _stem(config: TrainConfig) -> str:
@@ -137,9 +109,9 @@ def _stem(config: TrainConfig) -> str:
     return f"{stem_of(str(arch))}.{config.optim}.seed{config.seed}"
 
 
-def _outputs(config: TrainConfig, out: str, stem: str, metrics: Path | None) -> "TrainOutputs":
-    """The files beside `out`; a run into a pipe keeps its state, if interrupted, under a name of its own."""
-    from lcstool.stages.train.interface import TrainOutputs
+def _files(config: TrainConfig, out: str, stem: str, metrics: Path | None) -> "TrainOutputs":
+    """The files beside `out`; the state of a run into a pipe has a name of its own."""
+    from lcstool.stages.train.outputs import TrainOutputs
 
     if out == "-":
         import hashlib
@@ -147,42 +119,30 @@ def _outputs(config: TrainConfig, out: str, stem: str, metrics: Path | None) -> 
         if config.snapshots is not None:
             raise UsageError("snapshots are files named after the output; give -o a file name")
         digest = hashlib.sha256(repr(config).encode()).hexdigest()[:8]
-        return TrainOutputs(out, Path(f"{stem}-{digest}.partial.safetensors"), metrics)
+        return TrainOutputs(out=out, partial=Path(f"{stem}-{digest}.partial.safetensors"), metrics=metrics)
     if Path(out).exists() and not Path(out).is_file():  # a device or FIFO: nothing belongs beside it
-        return TrainOutputs(out, Path(f"{stem}.partial.safetensors"), metrics)
+        return TrainOutputs(out=out, partial=Path(f"{stem}.partial.safetensors"), metrics=metrics)
     base = stem_of(out)
     return TrainOutputs(
-        out,
-        Path(f"{base}.partial.safetensors"),
-        metrics or Path(f"{base}.metrics.jsonl"),
-        base.replace("{", "{{").replace("}", "}}") + ".epoch{epoch}.safetensors",
+        out=out,
+        partial=Path(f"{base}.partial.safetensors"),
+        metrics=metrics or Path(f"{base}.metrics.jsonl"),
+        snapshot=base.replace("{", "{{").replace("}", "}}") + ".epoch{epoch}.safetensors",
     )
 
 
-def _show_plan(config: TrainConfig, as_json: bool, group: "Group") -> None:
+def _note_state(state: Path, resume: bool, quiet: bool) -> None:
+    """Say so if there is a saved state that will not be used, or none where one was asked for."""
+    if state.exists() and not resume:
+        stderr().print(f"[yellow]note:[/] {state} holds an interrupted run; --resume would go on from it")
+    if resume and not state.exists() and not quiet:
+        stderr().print(f"[yellow]note:[/] there is no {state} to go on from; the run starts afresh")
+
+
+def _plan(config: TrainConfig, as_json: bool, group: "Group") -> None:
     from lcstool.stages.train.plan import plan
 
     sizes = plan(config, group)
-    if not group.leads:
-        return
-    if as_json:
-        print_json(
-            {"model": sizes.spec.to_json(), "layers": {name: list(s) for name, s in sizes.layers.items()},
-             "num_parameters": sizes.num_parameters, "num_steps": sizes.num_steps,
-             "checkpoint_bytes": sizes.checkpoint_bytes, "memory_bytes": sizes.memory_bytes}
-        )  # fmt: skip
-        return
-    table = new_table(
-        f"{sizes.spec.arch}, alpha {sizes.spec.alpha}: nothing was run", "layer", "shape", "weights"
-    )
-    for name, shape in sizes.layers.items():
-        count = 1
-        for side in shape:
-            count *= side
-        table.add_row(name, " x ".join(map(str, shape)), f"{count:,}")
-    stdout().print(table)
-    stdout().print(f"parameters        {sizes.num_parameters:>16,}")
-    at_most = " at most" if config.until_train_accuracy is not None else ""
-    stdout().print(f"steps             {sizes.num_steps:>16,}{at_most}")
-    stdout().print(f"checkpoint        {sizes.checkpoint_bytes:>16,} bytes")
-    stdout().print(f"estimated memory  {sizes.memory_bytes:>16,} bytes")
+    if group.leads:
+        may_stop_early = config.until_train_accuracy is not None
+        Outputs(as_json=as_json).publish(sizes, partial(show_plan, may_stop_early=may_stop_early))

@@ -1,16 +1,39 @@
 """What people see of a training run: a bar, a line an epoch, and the finished network."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from lcstool.cli.console import new_table, percent, plain, stderr
 
 if TYPE_CHECKING:
-    from lcstool.stages.train.interface import TrainResult
+    from rich.console import Console
+
+    from lcstool.stages.train.plan import TrainPlan
+    from lcstool.stages.train.result import TrainResult
     from lcstool.stages.train.setup import Setup
 
 
-def result_table(result: "TrainResult") -> Any:
-    """The finished run for people: accuracies in the title, a row a layer."""
+def show_result(result: "TrainResult", out: "Console", quiet: bool) -> None:
+    """The finished run: accuracies and layers, and what else was measured."""
+    if quiet:
+        return
+    metrics = result.metrics
+    if metrics.get("reached_train_accuracy") is False:
+        config = result.header.history[-1]["config"]
+        stderr().print(
+            f"[yellow]note:[/] after {config['epochs']} epochs the training accuracy is "
+            f"{percent(metrics['train_accuracy_frac'])}, below --until-train-accuracy "
+            f"{config['until_train_accuracy']:g}; --epochs allows more"
+        )
+    out.print(_result_table(result))
+    if metrics.get("locality"):
+        out.print(_locality_line(metrics["locality"]))
+    if metrics.get("screen"):
+        out.print(_screen_line(metrics["screen"]))
+
+
+def _result_table(result: "TrainResult") -> Any:
+    """Accuracies in the title, a row a layer."""
     metrics = result.metrics
     title = (
         f"{(result.header.model or {}).get('arch')}: test accuracy {percent(metrics['test_accuracy_frac'])}, "
@@ -29,8 +52,8 @@ def result_table(result: "TrainResult") -> Any:
     return table
 
 
-def locality_line(locality: dict[str, Any]) -> str:
-    """How local the first layer's units are, beside the same weights shuffled."""
+def _locality_line(locality: dict[str, Any]) -> str:
+    """How local the units of the first layer are, and how local they would be with shuffled weights."""
     units = f"first layer: {percent(locality['units_frac'], 0)} of units have {locality['min_nonzeros']}+ non-zeros"
     if locality["value"] is None:
         return units
@@ -40,12 +63,25 @@ def locality_line(locality: dict[str, Any]) -> str:
     )
 
 
-def screen_line(screen: dict[str, Any]) -> str:
-    """How many zeros the run's last step could not have revived, by layer."""
+def _screen_line(screen: dict[str, Any]) -> str:
+    """For each layer, the share of zeros that the run's last step was certain to leave zero."""
     shares = [
         f"{name} {percent(layer['certified_frac'])}" for name, layer in screen.items() if layer["zeros"]
     ]
     return f"zeros that the bound on gradients certified in the last step: {', '.join(shares) or 'none'}"
+
+
+def show_plan(sizes: "TrainPlan", out: "Console", may_stop_early: bool) -> None:
+    """The sizes of a run that was not started."""
+    title = f"{sizes.spec.arch}, alpha {sizes.spec.alpha}: nothing was run"
+    table = new_table(title, "layer", "shape", "weights")
+    for name, shape in sizes.layers.items():
+        table.add_row(name, " x ".join(map(str, shape)), f"{math.prod(shape):,}")
+    out.print(table)
+    out.print(f"parameters        {sizes.num_parameters:>16,}")
+    out.print(f"steps             {sizes.num_steps:>16,}{' at most' if may_stop_early else ''}")
+    out.print(f"checkpoint        {sizes.checkpoint_bytes:>16,} bytes")
+    out.print(f"estimated memory  {sizes.memory_bytes:>16,} bytes")
 
 
 class TrainProgress:
@@ -57,7 +93,7 @@ class TrainProgress:
         self.task: Any = None
         self.description = "training"
         self.epochs = 0
-        self.told: set[str] = set()  # warnings
+        self.told: set[str] = set()  # warnings that were shown
 
     def __enter__(self) -> "TrainProgress":
         if not self.quiet and stderr().is_terminal:
@@ -81,7 +117,7 @@ class TrainProgress:
 
     def on_start(self, setup: "Setup", num_steps: int, done_steps: int) -> None:
         self.epochs = setup.config.epochs
-        kernel = getattr(setup.optimizer, "kernel", None)  # decides, and may find that it cannot
+        kernel = getattr(setup.optimizer, "kernel", None)
         warning = getattr(setup.optimizer, "kernel_warning", None)
         if warning:
             self._warn(warning)
@@ -95,7 +131,7 @@ class TrainProgress:
             self.bar.update(self.task, completed=done_steps)
 
     def _warn(self, warning: str) -> None:
-        """Say once what is slower than it was meant to be."""
+        """Say, but not twice, why something is slower than it could be."""
         if not self.quiet and warning not in self.told:
             stderr().print(f"[yellow]note:[/] {plain(warning)}")
         self.told.add(warning)

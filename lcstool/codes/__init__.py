@@ -1,6 +1,9 @@
-"""Prefix-free codes of a network's parameters: real bit strings whose lengths bound its description length.
+"""Prefix-free codes: ways to write a network's parameters as a string of bits, and to read them back.
 
-To add a code, write a class with the methods of `Code` in a file of its own and add a line here.
+The length of such a string is an upper bound on the network's description length.
+
+To add a code, write a class with the methods of `Code` in a file of its own, add a line to CODES here and the code's
+name to `lcstool.choices.CODES`.
 
 Ref: Neyshabur 2020 (arXiv 2007.13657), theorems 1 and 2.
 """

@@ -1,7 +1,9 @@
-"""Code a sequence of symbols whose frequencies are learnt on the way, from counts that both ends keep.
+"""An adaptive code for a sequence of symbols: encoder and decoder both count the symbols as they come.
 
-Ref: Krichevsky & Trofimov 1981 (IEEE Trans. Inf. Theory 27), the estimate that starts every count at one half;
-Fenwick 1994 (Software: Practice and Experience 24), the tree of partial sums.
+Each symbol is coded with the probability that the counts so far give it, so no table of frequencies is stored.
+
+Ref: Krichevsky & Trofimov 1981 (IEEE Trans. Inf. Theory 27), who start every count at one half; Fenwick 1994
+    (Software: Practice and Experience 24), the tree of partial sums.
 """
 
 import math
@@ -17,7 +19,11 @@ from lcstool.codes.bits import BitReader, BitWriter
 
 
 def sequence_bits(count_K: NDArray[Any]) -> float:
-    """Ideal length in bits of a sequence in which the symbols occur so many times; their order does not matter."""
+    """Length in bits of a sequence, by formula.
+
+    Args:
+        count_K: How often each symbol occurs; the order in which they come does not change the length.
+    """
     size = len(count_K)
     if not size:
         return 0.0
@@ -29,7 +35,7 @@ def sequence_bits(count_K: NDArray[Any]) -> float:
 
 
 def write_sequence(writer: BitWriter, symbol_N: NDArray[Any], num_symbols: int) -> None:
-    """Write symbols below `num_symbols`; the reader must know that and how many there are."""
+    """Write a sequence of symbols 0 to num_symbols - 1; the reader must know its length and `num_symbols`."""
     counts, encoder = _Counts(num_symbols), ArithmeticEncoder()
     for symbol in symbol_N.tolist():
         start, size = counts.part(symbol)
@@ -39,10 +45,10 @@ def write_sequence(writer: BitWriter, symbol_N: NDArray[Any], num_symbols: int) 
 
 
 def read_sequence(reader: BitReader, length: int, num_symbols: int) -> NDArray[np.int64]:
-    """The `length` symbols that `write_sequence` wrote.
+    """Read a sequence of `length` symbols that `write_sequence` wrote.
 
     Raises:
-        BadInputError: the bits are no such code.
+        BadInputError: `write_sequence` does not write such bits.
     """
     counts, decoder = _Counts(num_symbols), ArithmeticDecoder(reader)
     symbol_N = np.zeros(length, np.int64)
@@ -56,18 +62,20 @@ def read_sequence(reader: BitReader, length: int, num_symbols: int) -> NDArray[n
 
 
 class _Counts:
-    """Twice the counts, each from one on, and their partial sums in a tree."""
+    """Twice the count of each symbol (so 1 at the start, for one half), and their partial sums in a Fenwick tree.
+
+    The sizes are laid one after the other on a line, from 0 to `total`; a symbol's part of the line is its probability.
+    """
 
     def __init__(self, num_symbols: int) -> None:
         self.sizes = [1] * num_symbols
         self.total = num_symbols
-        self._tree = [
-            index & -index for index in range(num_symbols + 1)
-        ]  # node i: sum of the i & -i sizes up to it
-        self._top = 1 << max(0, num_symbols.bit_length() - 1)
+        # Node i holds the sum of the last i & -i sizes up to and including number i, counted from 1.
+        self._tree = [index & -index for index in range(num_symbols + 1)]
+        self._top = 1 << max(0, num_symbols.bit_length() - 1)  # the largest power of two that is a node
 
     def part(self, symbol: int) -> tuple[int, int]:
-        """Where the symbol starts, and its size."""
+        """Where the symbol's part starts, and its size."""
         start, index, tree = 0, symbol, self._tree
         while index:
             start += tree[index]
@@ -75,7 +83,7 @@ class _Counts:
         return start, self.sizes[symbol]
 
     def find(self, target: int) -> tuple[int, int]:
-        """The symbol whose part holds the target, and its start."""
+        """The symbol whose part holds the number `target`, and where that part starts."""
         index, start, step, tree = 0, 0, self._top, self._tree
         while step:
             node = index + step
@@ -85,6 +93,7 @@ class _Counts:
         return index, start
 
     def add(self, symbol: int) -> None:
+        """Count the symbol once more."""
         self.sizes[symbol] += 2
         self.total += 2
         index, tree = symbol + 1, self._tree

@@ -1,36 +1,37 @@
-"""An arithmetic coder in whole numbers: the same bits on every machine.
+"""An arithmetic coder in whole numbers, so that every machine makes the same bits.
 
-The message so far is an interval [low, low + range) of the numbers below 2^64, and bits that all of it shares have
-been written. The last bits are the fewest that name a dyadic interval within it, so the strings of different messages
-are never prefixes of one another, and the reader, who knows the interval too, knows where they end.
+The symbols so far correspond to an interval [low, low + range) of the numbers below 2^64. Each symbol cuts the interval
+down to a part as large as the symbol's probability; when the interval becomes small, its leading 16 bits are written
+and the rest is scaled up. At the end the fewest bits are written that name an interval inside it whose ends are
+multiples of its own size, a power of two. So no string is the beginning of another one, and the reader, who follows the
+same intervals, knows where the string ends.
 
-Ref: Witten, Neal & Cleary 1987 (CACM 30); Moffat, Neal & Witten 1998 (ACM TOIS 16). Departs: 16 bits leave at a time,
-and carries run back into those that have left, as in Martin 1979.
+Ref: Witten, Neal & Cleary 1987 (CACM 30); Moffat, Neal & Witten 1998 (ACM TOIS 16). Departs: 16 bits are written at a
+    time, and a carry is added to the bits written before, as in Martin 1979.
 """
 
 from lcstool.codes.bits import BitReader, BitWriter, too_short
 from lcstool.errors import BadInputError
 
-MAX_TOTAL = (
-    1 << 40
-)  # of the frequencies; the range stays above 2^48, so rounding loses less than 2^-7 bits a symbol
+# Of the frequencies. The range stays above 2^48, so rounding loses less than 2^-7 bits for each symbol.
+MAX_TOTAL = 1 << 40
 _FULL = 1 << 64
 _MASK = _FULL - 1
 _LEAST = 1 << 48
 
 
 class ArithmeticEncoder:
-    """Collects symbols, each a part [start, start + size) of a total, and writes them when finished."""
+    """Encodes symbols, each given as the part [start, start + size) that it has of a total."""
 
     def __init__(self) -> None:
         self._low, self._range = 0, _FULL
         self._words: list[int] = []
 
     def encode(self, start: int, size: int, total: int) -> None:
-        """Narrow the interval to the symbol's part, 0 <= start < start + size <= total <= MAX_TOTAL."""
+        """Narrow the interval to the symbol's part; 0 <= start < start + size <= total <= MAX_TOTAL."""
         unit = self._range // total
         low = self._low + unit * start
-        # The last symbol gets what division leaves over.
+        # The last part also gets the remainder of the division.
         width = unit * size if start + size < total else self._range - unit * start
         if low > _MASK:
             low &= _MASK
@@ -42,6 +43,7 @@ class ArithmeticEncoder:
         self._low, self._range = low, width
 
     def finish(self, writer: BitWriter) -> None:
+        """Write the whole string."""
         value, num_bits = _last_bits(self._low, self._range)
         if value >> num_bits:
             self._carry()
@@ -49,6 +51,7 @@ class ArithmeticEncoder:
         writer.write(value & ((1 << num_bits) - 1), num_bits)
 
     def _carry(self) -> None:
+        """Add 1 to the number that the words written so far form."""
         index = len(self._words) - 1
         while self._words[index] == 0xFFFF:
             self._words[index] = 0
@@ -57,10 +60,10 @@ class ArithmeticEncoder:
 
 
 class ArithmeticDecoder:
-    """Reads symbols one after the other: `target` says where in the total the message is, `advance` takes the symbol.
+    """Reads symbols one by one: `target` gives a number inside the next symbol's part, `advance` moves past it.
 
     Raises:
-        BadInputError: where the string ends before the message.
+        BadInputError: the string ends too early.
     """
 
     def __init__(self, reader: BitReader) -> None:
@@ -68,14 +71,16 @@ class ArithmeticDecoder:
         self._next = reader.position + 64
         self._end = reader.position + reader.num_left
         self._low, self._range = 0, _FULL
-        self._offset = reader.peek(reader.position, 64)  # of the message from the interval's low end
+        self._offset = reader.peek(
+            reader.position, 64
+        )  # where the string lies, counted from the interval's low end
 
     def target(self, total: int) -> int:
-        """A number below the total that lies within the next symbol's part."""
+        """A number below `total` that lies within the next symbol's part."""
         return min(self._offset // (self._range // total), total - 1)
 
     def advance(self, start: int, size: int, total: int) -> None:
-        """Take the symbol of this part; the same arguments as the encoder's."""
+        """Move past the symbol that has this part; arguments as for the encoder."""
         unit = self._range // total
         skipped = unit * start
         self._offset -= skipped
@@ -91,7 +96,7 @@ class ArithmeticDecoder:
         self._low, self._range = low, width
 
     def finish(self) -> None:
-        """Move the reader behind the message; BadInputError unless it ends with the bits the encoder writes."""
+        """Move the reader behind the string; BadInputError unless it ends with the bits that the encoder writes."""
         value, num_bits = _last_bits(self._low, self._range)
         window = self._low + self._offset & _MASK
         if window >> (64 - num_bits) != value & ((1 << num_bits) - 1):
@@ -100,7 +105,11 @@ class ArithmeticDecoder:
 
 
 def _last_bits(low: int, width: int) -> tuple[int, int]:
-    """The shortest dyadic interval within [low, low + width): its number (a carry included) and its bits."""
+    """The final bits: the fewest that name an interval within [low, low + width).
+
+    Returns:
+        The number they form, 2^num_bits or more where a carry is due, and how many bits there are.
+    """
     num_bits = 0
     while True:
         size = _FULL >> num_bits

@@ -1,4 +1,4 @@
-"""Strings of bits, written and read: single numbers, long runs of numbers of one width, Elias codes.
+"""Write and read strings of bits: single numbers, many numbers of the same width, and Elias codes.
 
 Ref: Elias 1975 (IEEE Trans. Inf. Theory 21), the gamma and delta codes of the positive integers.
 """
@@ -19,11 +19,11 @@ _CHUNK = 1 << 16  # numbers unpacked to single bits at once
 
 @dataclass(frozen=True)
 class BitString:
-    """A string of bits, eight a byte, the first bit highest; what is left of the last byte is zero.
+    """A string of bits, packed eight to a byte.
 
     Attributes:
-        data: The bytes.
-        num_bits: How many bits of them count.
+        data: The bytes; the first bit is the highest of the first byte, and unused bits of the last byte are zero.
+        num_bits: How many bits belong to the string.
 
     Raises:
         BadInputError: the bytes do not fit the number of bits.
@@ -54,7 +54,7 @@ class BitString:
 
 
 class BitWriter:
-    """Collects bits."""
+    """Collects bits, one number after the other."""
 
     def __init__(self) -> None:
         self._packed: list[bytes] = []
@@ -65,12 +65,12 @@ class BitWriter:
         return 8 * sum(map(len, self._packed)) + self._num_loose
 
     def write(self, value: int, width: int) -> None:
-        """One number of so many bits; the caller sees to it that it fits."""
+        """Write a number as `width` bits; it must fit."""
         if width:
             self._append(np.frombuffer(f"{value:0{width}b}".encode(), np.uint8) - np.uint8(ord("0")))
 
     def write_many(self, numbers: NDArray[Any] | Iterable[int], width: int) -> None:
-        """Numbers below 2^width, one after the other; a width of 0 writes nothing."""
+        """Write numbers below 2^width one after the other; a width of 0 writes nothing."""
         if not width:
             return
         number_N = np.asarray(numbers, dtype=np.uint64)
@@ -80,16 +80,17 @@ class BitWriter:
             self._append(bits_NW.astype(np.uint8).ravel())
 
     def write_gamma(self, value: int) -> None:
-        """Elias gamma of a number >= 1: 2 floor(log2 value) + 1 bits."""
+        """Write a number >= 1 in Elias gamma code, 2 floor(log2 value) + 1 bits."""
         self.write(value, 2 * value.bit_length() - 1)
 
     def write_delta(self, value: int) -> None:
-        """Elias delta of a number >= 1: the number of its bits in gamma, then the bits after the first."""
+        """Write a number >= 1 in Elias delta code: how many bits it has, in gamma code, then all but its first bit."""
         width = value.bit_length()
         self.write_gamma(width)
         self.write(value - (1 << (width - 1)), width - 1)
 
     def finish(self) -> BitString:
+        """The string of all bits written."""
         rest = np.concatenate([*self._loose, np.zeros(0, np.uint8)])
         data = b"".join(self._packed)
         return BitString(data + np.packbits(rest).tobytes(), 8 * len(data) + len(rest))
@@ -105,11 +106,7 @@ class BitWriter:
 
 
 class BitReader:
-    """Reads what a BitWriter wrote.
-
-    Raises:
-        BadInputError: by every method that would read past the end.
-    """
+    """Reads what a BitWriter wrote; every method raises BadInputError instead of reading past the end."""
 
     def __init__(self, bits: BitString) -> None:
         self._bits = bits
@@ -125,7 +122,10 @@ class BitReader:
         return value
 
     def read_many(self, count: int, width: int) -> NDArray[np.uint64]:
-        """`count` numbers of `width` <= 64 bits; nothing is allocated before their bits are known to be there."""
+        """Read `count` numbers of `width` <= 64 bits each.
+
+        No memory is taken before it is known that the bits are there, so a false `count` does no harm.
+        """
         if count * width > self.num_left:
             raise too_short()
         number_N = np.zeros(count, np.uint64)
@@ -140,7 +140,7 @@ class BitReader:
         return number_N
 
     def read_gamma(self, most_bits: int = 64) -> int:
-        """The inverse of `write_gamma`; BadInputError for a number of more bits."""
+        """The inverse of `write_gamma`; BadInputError for a number of more than `most_bits` bits."""
         zeros = 0
         while not self.read(1):
             zeros += 1
@@ -149,14 +149,14 @@ class BitReader:
         return 1 << zeros | self.read(zeros)
 
     def read_delta(self, most_bits: int = 64) -> int:
-        """The inverse of `write_delta`; BadInputError for a number of more bits."""
+        """The inverse of `write_delta`; BadInputError for a number of more than `most_bits` bits."""
         width = self.read_gamma(7)
         if width > most_bits:
             raise BadInputError(f"the code holds a number of more than {most_bits} bits")
         return 1 << (width - 1) | self.read(width - 1)
 
     def peek(self, position: int, width: int) -> int:
-        """The bits from a position on, zeros past the end."""
+        """The number in the `width` bits from a position on; past the end, bits are zero."""
         first, offset = divmod(position, 8)
         length = -(-(offset + width) // 8)
         held = self._bits.data[first : first + length].ljust(length, b"\0")
@@ -178,5 +178,5 @@ def too_short() -> BadInputError:
 
 
 def width_of(most: int) -> int:
-    """Bits of a number from 0 to `most`: ceil(log2(most + 1))."""
+    """How many bits hold any number from 0 to `most`: ceil(log2(most + 1))."""
     return most.bit_length()

@@ -1,4 +1,4 @@
-"""What a code is: a length by formula, a bit string, and the way back, bit for bit."""
+"""What every code can do: give a length by formula, encode tensors to bits, and decode the same tensors from them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ class CodeLength:
     """A length by formula.
 
     Attributes:
-        terms: Bits by what they are for.
+        terms: Bits by what they are spent on.
     """
 
     terms: Mapping[str, float]
@@ -28,16 +28,17 @@ class CodeLength:
         return sum(self.terms.values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Counts:
     """What the formulas of the simple codes need to know of a network.
 
     Attributes:
-        num_entries: n, zero or not.
-        num_nonzeros: Of them.
-        num_distinct: k, different values, zero always among them; of quantised values, different symbols.
-        value_bits: b, of a non-zero value.
-        table_bits: Steps or tables that quantised values need.
+        num_entries: Number n of parameters, zero or not.
+        num_nonzeros: How many of them are not zero.
+        num_distinct: Number k of different values, zero counted among them even if it does not occur. Rounded values
+            are told apart by their symbols.
+        value_bits: Bits b of a non-zero value.
+        table_bits: Bits of the steps or tables that turn symbols into rounded values.
     """
 
     num_entries: int
@@ -48,53 +49,52 @@ class Counts:
 
 
 def count(tensors: Mapping[str, Tensor], side: Side) -> Counts:
-    """Count a network, as `write_tables` does with its errors."""
+    """Count a network; errors as in `write_tables`."""
     writer = BitWriter()
     vector = write_tables(writer, tensors, side)
     return _counts(vector, len(writer))
 
 
 class Code(Protocol):
-    """A prefix-free code: no network's bit string begins with another's."""
+    """A prefix-free code: no network's bit string is the beginning of another network's."""
 
     name: str
-    summary: str
 
     def length(self, tensors: Mapping[str, Tensor], side: Side) -> CodeLength:
-        """The length by formula, without making the bits.
+        """The length by formula, without encoding.
 
         Raises:
             BadInputError: as `encode` does.
         """
 
     def length_of(self, counts: Counts) -> CodeLength | None:
-        """The same from counts alone; None where they do not determine it."""
+        """The length from counts alone; None if the counts do not determine it."""
 
     def encode(self, tensors: Mapping[str, Tensor], side: Side) -> BitString:
-        """Describe the tensors.
+        """Encode the tensors.
 
         Raises:
-            BadInputError: they are not what the side says, or hold -0.0 or values off their grid.
-            NonFiniteError: NaN or infinite values.
+            BadInputError: the tensors are not those that `side` names, or hold -0.0 or values that are not on their
+                grid.
+            NonFiniteError: a value is NaN or infinite.
         """
 
     def decode(self, bits: BitString, side: Side) -> dict[str, Tensor]:
-        """The tensors described, bit for bit.
+        """The encoded tensors, bit for bit.
 
         Raises:
-            BadInputError: this is no string of the code: too short, too long, or impossible.
+            BadInputError: the code makes no such string: it is too short, too long, or impossible.
         """
 
 
 class VectorCode(ABC):
-    """A code that sees the network as one vector; it has to say how that is written."""
+    """A code that treats the network as one long vector; a subclass says how the vector is written."""
 
     name: str
-    summary: str
 
     @abstractmethod
     def terms(self, vector: SparseVector) -> dict[str, float]:
-        """The formula's terms, tables left out."""
+        """The terms of the formula, without the tables of rounded values."""
 
     @abstractmethod
     def write(self, writer: BitWriter, vector: SparseVector) -> None: ...
@@ -122,17 +122,17 @@ class VectorCode(ABC):
         return tensors
 
     def write_tensors(self, writer: BitWriter, tensors: Mapping[str, Tensor], side: Side) -> None:
-        """What `encode` does, where more bits may come before."""
+        """Encode into a writer that may hold other bits already."""
         self.write(writer, write_tables(writer, tensors, side))
 
     def read_tensors(self, reader: BitReader, side: Side) -> dict[str, Tensor]:
-        """What `decode` does, where more bits may follow."""
+        """Decode from a reader in which other bits may follow."""
         tables = read_tables(reader, side)
         return to_tensors(self.read(reader, frame(side, tables)), tables, side)
 
 
 class CountedCode(VectorCode):
-    """A code whose formula knows no more than the counts."""
+    """A code whose length follows from the counts alone."""
 
     @abstractmethod
     def formula(self, counts: Counts) -> dict[str, float]: ...
@@ -150,4 +150,10 @@ def tables_term(num_bits: int) -> dict[str, float]:
 
 def _counts(vector: SparseVector, table_bits: int) -> Counts:
     num_distinct = len(np.unique(vector.symbol_N)) + 1
-    return Counts(vector.frame.length, len(vector.position_N), num_distinct, vector.frame.width, table_bits)
+    return Counts(
+        num_entries=vector.frame.length,
+        num_nonzeros=len(vector.position_N),
+        num_distinct=num_distinct,
+        value_bits=vector.frame.width,
+        table_bits=table_bits,
+    )

@@ -1,4 +1,4 @@
-"""Which entries are non-zero, as one of the C(n, r) ways to choose them, and their values as they are."""
+"""The code `comb`: the positions of the non-zeros as one of C(n, r) ways to choose r of n, and the values unchanged."""
 
 import numpy as np
 
@@ -10,10 +10,9 @@ from lcstool.errors import BadInputError
 
 
 class CombCode(CountedCode):
-    """The count, the values, then the places (see `subset`)."""
+    """Writes how many non-zeros there are, their values, then their positions (see `subset`)."""
 
     name = "comb"
-    summary = "places as one of all ways to choose them, values as they are"
 
     def formula(self, counts: Counts) -> dict[str, float]:
         n, r = counts.num_entries, counts.num_nonzeros

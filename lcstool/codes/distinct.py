@@ -1,8 +1,9 @@
-"""Count the different values of tensors of any size, a block at a time, at the memory's speed where most are zero.
+"""Count the different values of tensors of any size, reading a block at a time.
 
-Values are told apart by their bits. Of 16-bit types a table counts them all. Of float32 there is one bit for each of
-the 2^32 patterns: 512 MB that the system gives a page at a time, so that weights, whose exponents are few, touch some
-30 MB. Sorting a block first makes the writes to it run in order, which is what makes them fast.
+Values are compared as bit patterns. For 16-bit types a table of all 2^16 patterns marks those seen. For float32 there
+is one bit for each of the 2^32 patterns, 512 MB; the operating system provides only the pages that are written to, and
+since weights have few different exponents, these are about 30 MB. Each block is sorted first, so that the table is
+written in order, which is much faster than at random.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ from lcstool.errors import BadInputError
 
 # Shape suffixes: N non-zero values of a chunk, U different ones, B bytes of the table of patterns.
 
-_CHUNK = 1 << 18  # values that are sorted at once; they stay within the cache
+_CHUNK = 1 << 18  # values sorted at a time; so many fit into the processor's cache
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class DistinctCount:
     """What was counted.
 
     Attributes:
-        num_entries: Zero or not.
-        num_nonzeros: Of them; -0.0 is zero.
-        num_distinct: k, different values, zero always among them.
+        num_entries: All entries, zero or not.
+        num_nonzeros: Those that are not zero; -0.0 is zero.
+        num_distinct: Number k of different values, zero counted among them even if it does not occur.
     """
 
     num_entries: int
@@ -38,10 +39,10 @@ class DistinctCount:
 
 
 def count_distinct(blocks: Iterable[Tensor]) -> DistinctCount:
-    """Count non-zeros and different values over all blocks; numbers of different types count as different.
+    """Count non-zeros and different values over all blocks; equal numbers of different types count as different.
 
     Args:
-        blocks: float16, bfloat16, float32 or float64. All values of float64 that differ are kept in memory.
+        blocks: Tensors of float16, bfloat16, float32 or float64. All different float64 values are kept in memory.
 
     Raises:
         BadInputError: a block of another type.
@@ -64,14 +65,14 @@ def _nonzero_patterns(chunk: Tensor) -> NDArray[np.unsignedinteger]:
     width = FLOATS[chunk.dtype][0]
     integers = {16: torch.int16, 32: torch.int32, 64: torch.int64}[width]
     pattern = chunk.view(integers).numpy().view(f"u{width // 8}")
-    # numpy knows no bfloat16; without its sign, either zero is 0.
+    # numpy has no bfloat16. Shifting the sign bit out makes 0.0 and -0.0 the pattern 0.
     number = chunk.numpy() if chunk.dtype != torch.bfloat16 else pattern << np.uint16(1)
     nonzero_N: NDArray[np.unsignedinteger] = pattern[number != 0]
     return nonzero_N
 
 
 class _Seen(Protocol):
-    """Patterns of one width that have occurred."""
+    """The bit patterns of one width that have occurred."""
 
     def add(self, pattern_N: NDArray[np.unsignedinteger]) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Places tensor by tensor, and values by how often they occur."""
+"""The code `entropy`: positions tensor by tensor, and values in as many bits as their frequencies call for."""
 
 import numpy as np
 
@@ -11,13 +11,14 @@ from lcstool.errors import BadInputError
 
 
 class EntropyCode(VectorCode):
-    """A count and the places for each tensor, since densities differ; then a flag, and the values.
+    """For each tensor the number of non-zeros and their positions, then all values.
 
-    They are written as they are, or, where that is shorter, as a set of values and an adaptive code of which it is.
+    Positions are coded for each tensor apart because some tensors are denser than others. A flag says which of two ways
+    is shorter for the values: unchanged, or as the set of values that occur (the codebook) and then, by an adaptive
+    code, which of them each value is.
     """
 
     name = "entropy"
-    summary = "places tensor by tensor, values by how often they occur"
 
     def terms(self, vector: SparseVector) -> dict[str, float]:
         parts = vector.parts()
@@ -63,7 +64,7 @@ class EntropyCode(VectorCode):
 
 
 def _value_terms(vector: SparseVector) -> dict[str, float]:
-    """The shorter way to write the values, and the flag."""
+    """The bits of the values, by the shorter of the two ways, and of the flag."""
     codebook, count_K = np.unique(vector.symbol_N, return_counts=True)
     size = width_of(len(vector.symbol_N)) + log2_choose(vector.frame.num_symbols, len(codebook))
     values, plain = sequence_bits(count_K), float(vector.frame.width * len(vector.symbol_N))

@@ -1,6 +1,7 @@
-"""The numbers that quantised values can take: multiples of a step, or a table; how they are found and written.
+"""Grids, the numbers that rounded (quantised) values may take: the multiples of a step, or the entries of a table.
 
-A step has the eight significant bits of bfloat16, so that its multiples are exact in float32 on every machine.
+On a grid each value is stored as a small whole number, its symbol; the step or table turns symbols back into numbers.
+A step has only the eight significant bits of bfloat16, so that its multiples are exact in float32 on every machine.
 """
 
 import math
@@ -14,14 +15,18 @@ from lcstool.errors import BadInputError
 
 # Shape suffixes: N values, T numbers of a table.
 
-_UNIT = 149  # float32 numbers are multiples of 2^-149
+_UNIT = 149  # every float32 number is a multiple of 2^-149
 
 
 class Grid(Protocol):
-    """How values become symbols and back, given a table."""
+    """How numbers become symbols and back. For short, `table` also stands for a single step."""
 
     def find(self, number_N: NDArray[np.float32], bits: int, names: str) -> NDArray[np.float32]:
-        """The table of these non-zero numbers; BadInputError, naming tensors, where they need more than 2^bits."""
+        """The table for these non-zero numbers.
+
+        Raises:
+            BadInputError: they need more than 2^bits symbols; the message names the tensors.
+        """
 
     def write(self, writer: BitWriter, table: NDArray[np.float32], bits: int) -> None: ...
 
@@ -34,19 +39,19 @@ class Grid(Protocol):
 
 
 class UniformGrid:
-    """Symbols 0, 1, 2, 3, ... stand for 1, -1, 2, -2, ... times the step, which is the table; 16 bits."""
+    """Symbols 0, 1, 2, 3, ... stand for 1, -1, 2, -2, ... times a step, which is written in 16 bits."""
 
     def find(self, number_N: NDArray[np.float32], bits: int, names: str) -> NDArray[np.float32]:
         most = 1 << (bits - 1)
         sizes = [int(math.ldexp(size, _UNIT)) for size in np.unique(np.abs(number_N))[: most + 1].tolist()]
         if not sizes:
             return np.zeros(1, np.float32)
-        # The numbers do not tell the step they were made with, but any step that reaches them all will do.
+        # The step that the numbers were made with is not known, but any step of which they are small multiples will do.
         divisor = math.gcd(*sizes)
         for part in range(1, most * divisor // max(sizes) + 1):
             if divisor % part == 0 and _is_step(divisor // part):
                 return np.array([math.ldexp(divisor // part, -_UNIT)], np.float32)
-        raise BadInputError(f"{names}: the values are no multiples, up to {most}, of one step")
+        raise BadInputError(f"{names}: the values are not all multiples, of at most {most}, of one step")
 
     def write(self, writer: BitWriter, table: NDArray[np.float32], bits: int) -> None:
         writer.write(int(table.view(np.uint32)[0]) >> 16, 16)
@@ -71,7 +76,7 @@ class UniformGrid:
 
 
 class TableGrid:
-    """Symbols count the numbers of a table of any float32 numbers, ascending by their bits; 32 bits each."""
+    """Symbols are indices into a table of float32 numbers, sorted by their bit patterns and written in 32 bits each."""
 
     def find(self, number_N: NDArray[np.float32], bits: int, names: str) -> NDArray[np.float32]:
         table = np.unique(number_N.view(np.uint32)).view(np.float32)
@@ -99,13 +104,9 @@ class TableGrid:
 
 
 def _is_step(size: int) -> bool:
-    """Whether bfloat16 holds this multiple of 2^-149."""
+    """Whether bfloat16 can represent `size` times 2^-149."""
     lowest = size & -size
     return size // lowest < 256 and lowest >= 1 << 16
 
 
-_GRIDS: dict[str, Grid] = {"uniform": UniformGrid(), "kmeans": TableGrid()}
-
-
-def grid(method: str) -> Grid:
-    return _GRIDS[method]
+GRIDS: dict[str, Grid] = {"uniform": UniformGrid(), "kmeans": TableGrid()}

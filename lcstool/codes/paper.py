@@ -1,4 +1,4 @@
-"""The code of the paper: for each non-zero its place and which of the k values it has.
+"""The code `paper`, that of Neyshabur: for each non-zero its position and which of the k different values it has.
 
 Ref: Neyshabur 2020 (arXiv 2007.13657), theorem 2: |d| = ||w||_0 log2(k n) + 2 log2 n, and k b bits for the values.
 """
@@ -15,13 +15,13 @@ from lcstool.errors import BadInputError
 
 
 class PaperCode(CountedCode):
-    """Both counts; the k - 1 non-zero values, ascending; then places and values, each as likely as any other.
+    """Writes how many non-zeros and values there are, the k - 1 non-zero values, then a position and value each.
 
-    Places ascend and no value is zero, which would allow fewer bits; the paper does not take them, nor does this.
+    All n positions and all k values are taken to be equally likely. Fewer bits would do, since positions ascend and no
+    value is zero, but the paper's formula does not use this, so neither does the code.
     """
 
     name = "paper"
-    summary = "place and value of each non-zero, and the values once"
 
     def formula(self, counts: Counts) -> dict[str, float]:
         n, k = max(1, counts.num_entries), counts.num_distinct
@@ -51,7 +51,7 @@ class PaperCode(CountedCode):
             raise BadInputError(f"the code claims {num_values} values of {count} non-zeros among {n} entries")
         codebook = reader.read_many(num_values, frame.width)
         if bool((codebook[1:] <= codebook[:-1]).any()):
-            raise BadInputError("the values of the code do not ascend")
+            raise BadInputError("the values in the code are not in ascending order")
         decoder, k, last = ArithmeticDecoder(reader), num_values + 1, -1
         positions, values = [], []
         for _ in range(count):
@@ -60,7 +60,9 @@ class PaperCode(CountedCode):
             value = decoder.target(k)
             decoder.advance(value, 1, k)
             if position <= last or not value:
-                raise BadInputError("the places of the code do not ascend, or it names zero as a non-zero")
+                raise BadInputError(
+                    "the positions in the code are not in ascending order, or a non-zero is 0"
+                )
             positions.append(position)
             values.append(value - 1)
             last = position

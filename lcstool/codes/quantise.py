@@ -1,8 +1,8 @@
-"""Round a network to few values, so that a code needs few bits for each.
+"""Quantise a network: round its values to few different ones, so that a code needs few bits for each.
 
-Zeros stay exactly zero, so pruned entries stay pruned; other entries may become zero.
+Zeros stay exactly zero, so pruned weights stay pruned; other values may become zero.
 
-Ref: Han et al. 2016 (arXiv 1510.00149), section 3, for tables of values by k-means, started evenly over the range.
+Ref: Han et al. 2016 (arXiv 1510.00149), section 3, for tables of values by k-means that starts at even distances.
 """
 
 from collections.abc import Mapping
@@ -12,35 +12,38 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lcstool.codes.grids import grid
+from lcstool.codes.grids import GRIDS
 from lcstool.codes.side import Values
 from lcstool.errors import BadInputError, NonFiniteError
 
 # Shape suffixes: N non-zero values, K numbers of a table.
 
-_SAMPLE = 100_000  # values that a step is chosen by
-_SHRINKS = 2.0 ** (-np.arange(0, 48) / 8)  # of the step that reaches the largest value
+_SAMPLE = 100_000  # at most this many values decide the step
+# Steps that are tried, as shares of the one whose largest multiple is the largest value.
+_SHRINKS = 2.0 ** (-np.arange(0, 48) / 8)
 _ITERATIONS = 300
 
 
 def quantise(
     tensors: Mapping[str, Tensor], bits: int, method: str = "uniform", scope: str = "layer"
 ) -> tuple[dict[str, Tensor], Values]:
-    """Round every tensor, biases and normalisation included; nothing is random.
+    """Round all tensors, those of biases and normalisation too; nothing is random.
 
     Args:
-        tensors: Floating-point.
-        bits: 32 changes nothing but -0.0 into 0.0; 16 rounds to float16, whatever the method; 1 to 12 leave 2^bits
-            non-zero values, and zero.
-        method: `uniform`: +-1, ..., +-2^(bits - 1) times a step, the one of least squared error. `kmeans`: any values.
-        scope: One step or table a tensor (`layer`), or one for all (`global`).
+        tensors: Floating-point tensors by name.
+        bits: 32 changes nothing but -0.0 into 0.0; 16 rounds to float16, whatever the method; 1 to 12 leave at most
+            2^bits different values beside zero.
+        method: `uniform`: +-1, ..., +-2^(bits - 1) times the step of least squared error. `kmeans`: a table of values
+            found by k-means.
+        scope: `layer`: each tensor has a step or table of its own. `global`: all share one.
 
     Returns:
-        The tensors, float32 unless bits is 32, and the kind of their values, for `Side`.
+        The rounded tensors, float32 unless bits is 32, and the kind of their values, for `Side`.
 
     Raises:
-        BadInputError: no such way to round, a tensor that is not of floating point, or a value too large for float16.
-        NonFiniteError: NaN or infinite values.
+        BadInputError: an unknown method or number of bits, a tensor that is not floating-point, or a value too large
+            for float16.
+        NonFiniteError: a value is NaN or infinite.
     """
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
@@ -49,7 +52,7 @@ def quantise(
             raise NonFiniteError(f"tensor {name!r} holds NaN or infinite values")
     if bits == 32:
         return {name: tensor.detach().cpu() + 0.0 for name, tensor in tensors.items()}, Values()
-    if bits != 16 and (method not in _ROUND or not 1 <= bits <= 12):
+    if bits != 16 and (method not in ROUNDINGS or not 1 <= bits <= 12):
         raise BadInputError(
             f"there is no rounding by {method!r} to {bits} bits", hint="1 to 12, 16 or 32 bits"
         )
@@ -67,7 +70,7 @@ def quantise(
         is_kept = {name: numbers[name] != 0 for name in group}
         kept = [numbers[name][is_kept[name]] for name in group]
         number_N = torch.cat(kept).numpy() if kept else np.zeros(0, np.float32)
-        rounded_N = torch.from_numpy(_ROUND[method](number_N, bits)) + 0.0
+        rounded_N = torch.from_numpy(ROUNDINGS[method](number_N, bits)) + 0.0
         for name, part in zip(group, rounded_N.split([len(part) for part in kept]), strict=True):
             rounded[name] = numbers[name].masked_scatter(is_kept[name], part)
     return rounded, values
@@ -84,23 +87,23 @@ def _round_uniform(number_N: NDArray[np.float32], bits: int) -> NDArray[np.float
         error = float(np.square(_multiples(sample_N, step, most) * step - sample_N).sum())
         if error < least:
             best, least = step, error
-    # A multiple of at most 12 bits times a step of 8 is exact.
+    # A multiple has at most 12 bits and a step has 8, so their product is exact in float32.
     return (_multiples(number_N, best, most) * best).astype(np.float32)
 
 
 def _is_on_grid(number_N: NDArray[np.float32], bits: int) -> bool:
-    """Whether the numbers are multiples of one step already, as those of a network trained so are."""
+    """Whether the numbers are multiples of one step already, as in a network that was trained on such a grid."""
     if len(np.unique(np.abs(number_N[:_SAMPLE]))) > 1 << (bits - 1):
         return False
     try:
-        grid("uniform").find(number_N, bits, "the values")
+        GRIDS["uniform"].find(number_N, bits, "the values")
     except BadInputError:
         return False
     return True
 
 
 def bfloat_step(step: float) -> float:
-    """Rounded down to the eight significant bits of bfloat16."""
+    """A step rounded down to the eight significant bits of bfloat16."""
     pattern = np.array([step], np.float32).view(np.uint32) & np.uint32(0xFFFF_0000)
     return float(pattern.view(np.float32)[0])
 
@@ -125,7 +128,11 @@ def _round_kmeans(number_N: NDArray[np.float32], bits: int) -> NDArray[np.float3
 
 
 def _lloyd(sorted_N: NDArray[np.float64], table_K: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Lloyd's iteration on sorted values, by their partial sums; the table and its squared error."""
+    """Lloyd's iteration (k-means) on sorted values; partial sums give the sum over each cluster at once.
+
+    Returns:
+        The table, and its squared error up to a constant that is the same for all tables.
+    """
     sums = np.concatenate(([0.0], np.cumsum(sorted_N)))
     for _ in range(_ITERATIONS):
         cuts = np.searchsorted(sorted_N, (table_K[1:] + table_K[:-1]) / 2)
@@ -135,9 +142,9 @@ def _lloyd(sorted_N: NDArray[np.float64], table_K: NDArray[np.float64]) -> tuple
         if np.array_equal(means, table_K):
             break
         table_K = means
-    # The mean of the squares is the same for every table.
+    # The squared error is the sum of the squares, the same for every table, less this.
     within = np.diff(sums[bounds])
     return table_K[counts > 0], -float((within**2 / np.maximum(counts, 1)).sum())
 
 
-_ROUND = {"uniform": _round_uniform, "kmeans": _round_kmeans}
+ROUNDINGS = {"uniform": _round_uniform, "kmeans": _round_kmeans}

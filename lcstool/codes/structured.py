@@ -1,4 +1,7 @@
-"""Tied values once, and how they are tied: an embedded convolution costs its filters and its geometry."""
+"""The code `structured`: values that repeat are written once, with the rule by which they repeat.
+
+So an embedded convolution costs no more than its filters and its geometry.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,13 +18,12 @@ from lcstool.codes.vector import check_tensors, nonzeros
 
 
 class StructuredCode:
-    """For each tensor how it follows from fewer values (see `ties`); then all values by the `entropy` code.
+    """Writes for each tensor by which rule it follows from fewer values (see `ties`), then those by the `entropy` code.
 
-    What is not tied bit for bit costs two bits more than without.
+    A tensor that follows from nothing smaller, bit for bit, costs two bits more than by the `entropy` code alone.
     """
 
     name = "structured"
-    summary = "weights of embedded convolutions once, with the geometry"
 
     def __init__(self) -> None:
         self._values = EntropyCode()
@@ -52,12 +54,12 @@ class StructuredCode:
     def _write_ties(
         self, writer: BitWriter, tensors: Mapping[str, Tensor], side: Side
     ) -> tuple[dict[str, Tensor], Side]:
-        """Write how the tensors are tied; the values they follow from, and what the reader then knows of these."""
+        """Write the rules; return the values that the tensors follow from, and their side information."""
         check_tensors(tensors, side)
         ties, values = [], {}
         for known in side.tensors:
             tensor = tensors[known.name].detach().cpu()
-            nonzeros(tensor, known)  # -0.0 would pass for 0.0 below, and be lost
+            nonzeros(tensor, known)  # refuses -0.0, which would be taken for 0.0 below and lost
             tie, values[known.name] = find_tie(tensor, known, side.value_bits)
             write_tie(writer, tie)
             ties.append(tie)
@@ -65,7 +67,7 @@ class StructuredCode:
 
 
 def _values_side(side: Side, ties: list[Tie]) -> Side:
-    """The values as tensors of one axis; BadInputError where a tie does not fit its tensor."""
+    """Side information of the values, each a vector; BadInputError if a rule does not fit its tensor's shape."""
     known = (
         replace(tensor, shape=(tie.num_values(tensor.shape),))
         for tensor, tie in zip(side.tensors, ties, strict=True)

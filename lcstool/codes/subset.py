@@ -1,12 +1,15 @@
 """Code which r of n places are taken, in about log2 C(n, r) bits, however large n is.
 
-Exact enumeration needs numbers of as many bits as the code. Here each gap between taken places is split into low bits,
-which are nearly uniform and coded so, and the rest, in unary, each step an arithmetic-coded decision whose chance
-follows from the places still left. Where most places are taken, the free ones are coded. Evenly spread places
-cost at most 0.1 % more than log2 C(n, r); where they crowd at one end it can be about 1 % more, or less.
+Numbering all C(n, r) subsets would need arithmetic on numbers as long as the code itself. Instead, the gaps between
+taken places are coded one by one. The low bits of a gap are nearly uniform, so each costs one bit. The rest of the gap
+is counted up in steps; after each step one arithmetic-coded decision says whether the gap goes on, with the probability
+that follows from the places still left. If more than half of the places are taken, the free ones are coded.
 
-Ref: Golomb 1966 (IEEE Trans. Inf. Theory 12) and Rice 1979 for the split; Cover 1973 (IEEE Trans. Inf. Theory 19) for
-the enumeration it stands in for.
+Evenly spread places cost at most 0.1 % more than log2 C(n, r). If they crowd at one end, the cost can be about 1 % more
+or less than that.
+
+Ref: Golomb 1966 (IEEE Trans. Inf. Theory 12) and Rice 1979 for dividing gaps into low and high bits; Cover 1973 (IEEE
+    Trans. Inf. Theory 19) for numbering subsets.
 """
 
 import math
@@ -21,12 +24,12 @@ from lcstool.errors import BadInputError
 
 # Shape suffixes: R taken places (or free ones, where those are fewer).
 
-_ONE = 1 << 32  # of the chances that are coded with
-_FINE = 96  # bits of those that are squared again and again
+_ONE = 1 << 32  # stands for probability 1 in the arithmetic coder
+_FINE = 96  # bits of probabilities that are squared repeatedly, so that rounding does not add up
 
 
 def log2_choose(n: int, r: int) -> float:
-    """log2 C(n, r), to about 1e-9 bits absolute or 1e-15 relative, whatever the sizes."""
+    """log2 C(n, r), with an error of at most about 1e-9 bits or 1e-15 of itself, whatever the sizes."""
     r = min(r, n - r)
     if r <= 64 or n <= 4096:
         return math.log2(math.comb(n, r))
@@ -37,14 +40,14 @@ def log2_choose(n: int, r: int) -> float:
 
 
 def whole_bits_choose(n: int, r: int) -> int:
-    """ceil(log2 C(n, r)): exact where either is small."""
+    """ceil(log2 C(n, r)); exact if n is at most 4096, or r or n - r at most 64."""
     if min(r, n - r) <= 64 or n <= 4096:
         return (math.comb(n, r) - 1).bit_length()
     return math.ceil(log2_choose(n, r))
 
 
 def write_subset(writer: BitWriter, place_R: NDArray[Any], n: int) -> None:
-    """Write ascending places below n; the reader must know how many."""
+    """Write ascending places below n; the reader must know n and how many places there are."""
     if 2 * len(place_R) > n:
         is_free = np.ones(n, bool)
         is_free[place_R.astype(np.int64)] = False
@@ -74,10 +77,10 @@ def write_subset(writer: BitWriter, place_R: NDArray[Any], n: int) -> None:
 
 
 def read_subset(reader: BitReader, count: int, n: int) -> NDArray[np.uint64]:
-    """The `count` <= n places that `write_subset` wrote.
+    """Read the `count` <= n places that `write_subset` wrote.
 
     Raises:
-        BadInputError: the bits are no such code.
+        BadInputError: `write_subset` does not write such bits.
     """
     if 2 * count > n:
         free_R = _read_places(reader, n - count, n)
@@ -120,15 +123,16 @@ def _read_places(reader: BitReader, r: int, n: int) -> NDArray[np.uint64]:
 
 
 def _low_width(n: int, r: int) -> int:
-    """How many bits of a gap are nearly uniform: about 0.2 to 0.35 taken places are expected among 2^width places.
+    """How many low bits of a gap are coded as if uniform.
 
-    The uniform low bits then cost less than 0.006 bits a gap over the geometric ones.
+    With this width, 2^width places hold about 0.2 to 0.35 taken places on average. The low bits are then so nearly
+    uniform that coding them as uniform costs less than 0.006 bits for each gap.
     """
     return max(1, 7 * n // (20 * r)).bit_length() - 1
 
 
 def _stay(free: int, n: int, shift: int) -> int:
-    """The chance, of _ONE, that 2^shift places in a row are free; never 0 or _ONE."""
+    """The probability that 2^shift places in a row are free, as a part of _ONE; never 0 or _ONE."""
     chance = (free << _FINE) // n
     for _ in range(shift):
         chance = chance * chance >> _FINE

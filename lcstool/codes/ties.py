@@ -1,6 +1,8 @@
-"""Ways in which a tensor follows from fewer values: repeated, a convolution's matrix, or zero outside its windows.
+"""Ties: rules by which a tensor follows from fewer values.
 
-Each way can be written: its numbers cost bits, in Elias codes, so that the reader needs to know nothing of them.
+Values may be repeated, they may be the filters of a convolution whose matrix the tensor is, or the tensor may be zero
+outside the windows of a convolution. A rule is written with the numbers it needs, in Elias codes, so the decoder has to
+know nothing beforehand.
 
 Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), section 3, for the embedding.
 """
@@ -27,23 +29,24 @@ _KIND_BITS = 2
 
 
 class Tie(ABC):
-    """How a tensor of a known shape follows from values."""
+    """A rule by which a tensor of a known shape follows from values."""
 
     @abstractmethod
     def num_values(self, shape: tuple[int, ...]) -> int:
-        """How many values there are; BadInputError where no tensor of this shape follows so."""
+        """How many values there are; BadInputError if no tensor of this shape follows by this rule."""
 
     @abstractmethod
     def expand(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """The tensor; `values` is flat."""
+        """The tensor, from a vector of values."""
 
     @abstractmethod
-    def write(self, writer: BitWriter) -> None: ...
+    def write(self, writer: BitWriter) -> None:
+        """Write the numbers of the rule."""
 
 
 @dataclass(frozen=True)
 class Untied(Tie):
-    """Every entry is a value."""
+    """Every entry is a value of its own."""
 
     def num_values(self, shape: tuple[int, ...]) -> int:
         return math.prod(shape)
@@ -57,11 +60,13 @@ class Untied(Tie):
 
 @dataclass(frozen=True)
 class Repeated(Tie):
-    """Every value stands in a run of entries, and the whole is repeated: biases and local weights of convolutions.
+    """Each value fills a run of entries, and the sequence of runs is repeated.
+
+    Biases of embedded convolutions, and their weights as locally-connected layers, are of this kind.
 
     Attributes:
-        run: Length of the runs.
-        tiles: Repetitions of the whole.
+        run: Length of a run.
+        tiles: How often the sequence of runs is repeated.
     """
 
     run: int
@@ -85,12 +90,12 @@ class Repeated(Tie):
 
 @dataclass(frozen=True)
 class Windowed(Tie):
-    """A dense matrix, zero where a convolution of this geometry does not reach; each entry it reaches is a value.
+    """A dense matrix that is zero wherever a convolution's matrix is; each other entry is a value of its own.
 
     Attributes:
-        geometry: Of the convolution.
-        pads_inputs: Whether the matrix sees the padded image.
-        padding_mode: torch's name.
+        geometry: The convolution's.
+        pads_inputs: Whether the matrix acts on the padded image.
+        padding_mode: The convolution's, torch's name.
     """
 
     geometry: ConvGeometry
@@ -98,7 +103,7 @@ class Windowed(Tie):
     padding_mode: str = "zeros"
 
     def support(self, shape: tuple[int, ...]) -> Support:
-        """Which entries are reached; BadInputError, before anything is allocated, where the shape is another."""
+        """Which entries the convolution reaches; BadInputError (before memory is taken) if the shape does not fit."""
         geometry = self.geometry
         channels, height, width = geometry.in_shape
         if self.pads_inputs:
@@ -107,7 +112,7 @@ class Windowed(Tie):
         num_taps = math.prod(geometry.out_shape[1:]) * geometry.patch_size
         if shape != (rows, columns) or num_taps > 16 * max(rows * columns, 1 << 16):
             raise BadInputError(
-                f"the code's convolution {geometry} does not fit a matrix of shape {list(shape)}"
+                f"the convolution {geometry} in the code does not fit a matrix of shape {list(shape)}"
             )
         if self.padding_mode == "reflect" and not (
             geometry.padding[0] < geometry.in_shape[1] and geometry.padding[1] < geometry.in_shape[2]
@@ -140,13 +145,13 @@ class Windowed(Tie):
 
 @dataclass(frozen=True)
 class Convolution(Windowed):
-    """The matrix of a convolution; the values are its filters."""
+    """The matrix of a convolution; the values are the weights of its filters."""
 
     def support(self, shape: tuple[int, ...]) -> Support:
         support = super().support(shape)
         if not support.is_tying:
             raise BadInputError(
-                f"with {self.padding_mode} padding entries are sums of weights, which no code ties"
+                f"with {self.padding_mode} padding some entries are sums of weights, which no rule here describes"
             )
         return support
 
@@ -161,13 +166,13 @@ class Convolution(Windowed):
 
 
 def write_tie(writer: BitWriter, tie: Tie) -> None:
-    """Write which way it is, in two bits, and its numbers."""
+    """Write which rule it is, in two bits, and its numbers."""
     writer.write(list(_READERS).index(type(tie)), _KIND_BITS)
     tie.write(writer)
 
 
 def read_tie(reader: BitReader) -> Tie:
-    """What `write_tie` wrote; BadInputError for numbers that make no sense."""
+    """Read what `write_tie` wrote; BadInputError for numbers that make no sense."""
     return [*_READERS.values()][reader.read(_KIND_BITS)](reader)
 
 
@@ -183,7 +188,13 @@ def _read_geometry(reader: BitReader) -> tuple[ConvGeometry, bool, str]:
         reader.read_delta(31) for _ in range(13)
     )
     geometry = ConvGeometry(
-        (c, h, w), o, (i, j), (down, right), (top - 1, left - 1), (dilation_h, dilation_w), groups
+        in_shape=(c, h, w),
+        out_channels=o,
+        kernel_size=(i, j),
+        stride=(down, right),
+        padding=(top - 1, left - 1),
+        dilation=(dilation_h, dilation_w),
+        groups=groups,
     )
     return geometry, bool(reader.read(1)), PADDING_MODES[reader.read(2)]
 

@@ -1,4 +1,7 @@
-"""Find how a tensor follows from fewer values, bit for bit: from the geometry it is said to have, or from itself."""
+"""Find the tie (see `ties`) by which a tensor follows from fewer values, bit for bit.
+
+Convolutions are looked for with the geometry that the tensor is known to have, or one guessed from its zeros.
+"""
 
 import math
 from collections.abc import Iterator
@@ -16,16 +19,16 @@ from lcstool.models.layers.geometry import ConvGeometry
 # Shape suffixes: O output channels, P Q output grid, C channels, H W input grid, L = P * Q, D = C * H * W,
 # K weights of a filter, N entries of one output channel's rows, T tiles, M values, R run length.
 
-_MOST_GUESSES = 6  # geometries of equal kernels differ in how the padding is split, on tiny images only
+_MOST_GUESSES = 6  # only on tiny images do so many geometries with kernels of one size fit
 
 
 def find_tie(tensor: Tensor, known: TensorSide, value_bits: int) -> tuple[Tie, Tensor]:
-    """The way that promises the fewest bits, and the values (flat) from which the tensor follows by it.
+    """The tie that needs the fewest bits, by estimate, and the vector of values from which the tensor follows by it.
 
     Args:
         tensor: Finite, without -0.0.
-        known: Its geometry, or the images before and after it, are tried.
-        value_bits: Of a non-zero value.
+        known: Says the geometry to try, or the images from which geometries are guessed.
+        value_bits: Bits of a non-zero value.
     """
     ways: list[tuple[Tie, Tensor]] = [(Untied(), tensor.flatten())]
     if tensor.numel():
@@ -40,7 +43,7 @@ def find_tie(tensor: Tensor, known: TensorSide, value_bits: int) -> tuple[Tie, T
 
 
 def _repeated(tensor: Tensor, known: TensorSide) -> tuple[Tie, Tensor]:
-    """The longest runs, and for weights (P, Q, ...) of a local layer one tile a position if all are equal."""
+    """The longest runs; for weights (P, Q, ...) of a local layer, tiles too, if all positions have the same weights."""
     flat = tensor.flatten()
     tiles = math.prod(known.shape[:2]) if len(known.shape) == 6 else 1
     tiles_TM = flat.view(tiles, -1)
@@ -52,7 +55,7 @@ def _repeated(tensor: Tensor, known: TensorSide) -> tuple[Tie, Tensor]:
 
 
 def _convolutional(matrix: Tensor, known: TensorSide) -> Iterator[tuple[Tie, Tensor]]:
-    """A convolution's matrix, or one that is zero outside its windows, where the tensor is one."""
+    """The ties to a convolution that hold: zero outside its windows, and if weights are shared, its matrix."""
     if matrix.ndim != 2:
         return
     if known.geometry is not None:
@@ -84,7 +87,7 @@ def _convolutional(matrix: Tensor, known: TensorSide) -> Iterator[tuple[Tie, Ten
 def guess_geometries(
     matrix: Tensor, in_shape: tuple[int, int, int], out_shape: tuple[int, int, int]
 ) -> list[ConvGeometry]:
-    """Undilated convolutions with square kernels whose windows hold every non-zero of a dense matrix.
+    """Convolutions with square kernels, not dilated, whose windows contain every non-zero of a dense matrix.
 
     Args:
         matrix: (O * P * Q, C * H * W).
@@ -92,7 +95,7 @@ def guess_geometries(
         out_shape: O, P, Q.
 
     Returns:
-        Those of the smallest kernel that does, a few at most; none where the shapes do not fit.
+        A few at most, all with the smallest kernel for which there is one; none if the shapes do not fit.
     """
     num_positions = math.prod(out_shape[1:])
     if matrix.shape != (math.prod(out_shape), math.prod(in_shape)) or not matrix.numel():
@@ -112,7 +115,7 @@ def guess_geometries(
 
 
 def _reach(is_used_PH: Tensor) -> tuple[Tensor, Tensor]:
-    """First and last input used by each output position along one axis; where none is, first is beyond last."""
+    """First and last input used by each output position along one axis; if none is used, first is beyond last."""
     side = is_used_PH.shape[1]
     index_H = torch.arange(side)
     first_P = torch.where(is_used_PH, index_H, side).amin(dim=1)
@@ -121,6 +124,7 @@ def _reach(is_used_PH: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _reaches(geometry: ConvGeometry, axis: int, first_P: Tensor, last_P: Tensor) -> bool:
+    """Whether the windows along one axis contain all inputs from the first to the last that are used."""
     start_P = torch.arange(len(first_P)) * geometry.stride[axis] - geometry.padding[axis]
     is_within_P = (first_P >= start_P) & (last_P < start_P + geometry.kernel_size[axis])
     return bool((is_within_P | (last_P < 0)).all())
@@ -139,9 +143,13 @@ def _candidates(in_shape: tuple[int, int, int], out_shape: tuple[int, int, int])
                     continue
                 try:
                     geometry = ConvGeometry(
-                        in_shape, out_shape[0], (kernel,) * 2, (stride,) * 2, (padding,) * 2
+                        in_shape=in_shape,
+                        out_channels=out_shape[0],
+                        kernel_size=(kernel,) * 2,
+                        stride=(stride,) * 2,
+                        padding=(padding,) * 2,
                     )
-                except BadInputError:  # the width does not allow it
+                except BadInputError:  # it fits the height, but not the width
                     continue
                 if geometry.out_shape == out_shape:
                     yield geometry

@@ -1,4 +1,4 @@
-"""Image data sets, by name. To add one, write a loader and add a line to DATASETS.
+"""Image data sets, by name. To add one, write a loader and add an entry to DATASETS.
 
 This file imports no torch, so that the command line can list the names at once.
 """
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from lcstool.data.dataset import ImageDataset
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
-    """One line of the registry.
+    """One entry of the registry.
 
     Attributes:
         loader: `module:function`; called with a Request, returns an ImageDataset.
         summary: One line for people.
         takes_path: Whether the name is followed by `:PATH`.
-        image_size: Default side in pixels; None keeps the images' own size.
+        image_size: Default side in pixels; None keeps the size that the images have.
     """
 
     loader: str
@@ -33,28 +33,39 @@ class Source:
 
 DATASETS: dict[str, Source] = {
     "leaves": Source(
-        "lcstool.data.builtin:load_leaves", "ten shapes on dead leaves, built in", image_size=16
+        loader="lcstool.data.builtin:load_leaves",
+        summary="ten shapes on dead leaves, built in",
+        image_size=16,
     ),
-    "cifar10": Source("lcstool.data.downloads:load_cifar10", "CIFAR-10, downloaded on first use"),
-    "cifar100": Source("lcstool.data.downloads:load_cifar100", "CIFAR-100, downloaded on first use"),
-    "svhn": Source("lcstool.data.downloads:load_svhn", "street-view house numbers, downloaded on first use"),
-    "folder": Source("lcstool.data.folder:load_folder", "PATH/{train,test}/<class>/<image>", takes_path=True),
+    "cifar10": Source(
+        loader="lcstool.data.downloads:load_cifar10", summary="CIFAR-10, downloaded on first use"
+    ),
+    "cifar100": Source(
+        loader="lcstool.data.downloads:load_cifar100", summary="CIFAR-100, downloaded on first use"
+    ),
+    "svhn": Source(
+        loader="lcstool.data.downloads:load_svhn",
+        summary="street-view house numbers, downloaded on first use",
+    ),
+    "folder": Source(
+        loader="lcstool.data.folder:load_folder", summary="PATH/{train,test}/<class>/<image>", takes_path=True
+    ),
     "npz": Source(
-        "lcstool.data.npz:load_npz",
-        "arrays {train,test}_images (N,H,W,C) uint8 and {train,test}_labels (N,)",
+        loader="lcstool.data.npz:load_npz",
+        summary="arrays {train,test}_images (N,H,W,C) uint8 and {train,test}_labels (N,)",
         takes_path=True,
     ),
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What a loader is asked for.
 
     Attributes:
         name: The source's name.
         path: What followed the colon, for sources that take a path.
-        image_size: Height and width in pixels, or None for the images' own.
+        image_size: Height and width in pixels; None keeps the size that the images have.
         data_dir: Where downloads and built-in data are kept.
         keep: Whether anything may be downloaded or written there.
     """
@@ -67,7 +78,7 @@ class Request:
 
 
 def parse_dataset(name: str) -> tuple[str, Path | None]:
-    """Split `npz:PATH` into a source's name and its path; UsageError if it is not of the registry's form."""
+    """Split `npz:PATH` into a source's name and its path; UsageError if the source is unknown or the path wrong."""
     source, colon, path = name.partition(":")
     if source not in DATASETS:
         known = f"unknown data set {name!r}; known: {', '.join(dataset_names())}"
@@ -90,7 +101,7 @@ def load_dataset(
 
     Args:
         name: As in `dataset_names`.
-        image_size: Height and width in pixels; None takes the source's default or the images' own.
+        image_size: Height and width in pixels; None takes the source's default, or the size that the images have.
         data_dir: Where downloads and built-in data are kept; None is `default_data_dir()`.
         keep: Whether anything may be downloaded or written there.
 
@@ -105,7 +116,9 @@ def load_dataset(
     if image_size is None and default is not None:
         image_size = (default, default)
     module, function = DATASETS[source].loader.split(":")
-    request = Request(source, path, image_size, data_dir or default_data_dir(), keep)
+    request = Request(
+        name=source, path=path, image_size=image_size, data_dir=data_dir or default_data_dir(), keep=keep
+    )
     dataset: ImageDataset = getattr(import_module(module), function)(request)
     return dataset
 

@@ -26,10 +26,10 @@ def load_leaves(request: Request) -> ImageDataset:
         if request.keep:
             _write_cache(cache, tensors)
     dataset = ImageDataset(
-        "leaves",
-        Split(tensors["train_images"], tensors["train_labels"]),
-        Split(tensors["test_images"], tensors["test_labels"]),
-        CLASS_NAMES,
+        name="leaves",
+        train=Split(tensors["train_images"], tensors["train_labels"]),
+        test=Split(tensors["test_images"], tensors["test_labels"]),
+        class_names=CLASS_NAMES,
     )
     return check_dataset(dataset, str(cache))
 

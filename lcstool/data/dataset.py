@@ -1,4 +1,4 @@
-"""Images and labels in memory: one uint8 tensor each, and what is cut from them."""
+"""A data set in memory: its images and labels, checks of them, and parts of them (fewer images, some classes)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ class Split:
         return Split(self.images.to(device), self.labels.to(device))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageDataset:
     """A classification data set, whole in memory.
 
@@ -38,8 +38,8 @@ class ImageDataset:
         name: The source's name, without any path.
         train: Training split.
         test: Test split, for reporting only.
-        class_names: One a label.
-        validation: Cut from the training split by `with_validation`, else None.
+        class_names: The name of each label.
+        validation: What `with_validation` cut from the training split; None before.
     """
 
     name: str
@@ -71,10 +71,10 @@ class ImageDataset:
         )
 
     def with_train_size(self, size: int, generator: torch.Generator) -> "ImageDataset":
-        """A class-balanced random subset of the training split, exact up to the remainder.
+        """A random subset of the training split with equally many images of each class, or one more of some.
 
         Raises:
-            BadInputError: if there are not that many images, or a class has too few for its share.
+            BadInputError: there are not that many images, or a class has too few for its share.
         """
         if not self.num_classes <= size <= len(self.train):
             raise BadInputError(
@@ -85,7 +85,7 @@ class ImageDataset:
         return replace(self, train=self.train.take(kept))
 
     def with_classes(self, classes: Sequence[str]) -> "ImageDataset":
-        """The images of these classes only, labelled 0, 1, ... in this order; as `chosen_classes` takes them."""
+        """The images of these classes only, labelled 0, 1, ... in this order; see `chosen_classes` for the words."""
         labels = chosen_classes(self.class_names, classes)
         relabel = torch.full((self.num_classes,), -1)
         relabel[labels] = torch.arange(len(labels))
@@ -113,7 +113,7 @@ class ImageDataset:
         return replace(self, train=self.train.take(rest), validation=self.train.take(chosen))
 
     def _balanced(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Indices of a random subset with equal shares of the classes, and of the others, both ascending."""
+        """The indices of a random subset with equal shares of the classes, and those of the rest, both ascending."""
         shares = [
             size // self.num_classes + (label < size % self.num_classes) for label in range(self.num_classes)
         ]
@@ -130,7 +130,7 @@ class ImageDataset:
 
 
 def chosen_classes(names: Sequence[str], chosen: Sequence[str]) -> list[int]:
-    """The labels of classes given by name or number, commas allowed; UsageError for an unknown or repeated one."""
+    """The labels of classes given by name or number, commas allowed; UsageError for unknown or repeated ones."""
     labels = []
     for word in (part.strip() for item in chosen for part in item.split(",")):
         if word in names:

@@ -34,7 +34,10 @@ def load_svhn(request: Request) -> ImageDataset:
     for name in ("train", "test"):
         raw = _fetch(partial(SVHN, request.data_dir / "svhn", split=name, download=request.keep), request)
         splits.append(_split(raw.data, raw.labels, request))
-    return check_dataset(ImageDataset("svhn", splits[0], splits[1], tuple(map(str, range(10)))), "svhn")
+    return check_dataset(
+        ImageDataset(name="svhn", train=splits[0], test=splits[1], class_names=tuple(map(str, range(10)))),
+        "svhn",
+    )
 
 
 def _cifar(dataset_class: Callable[..., Any], request: Request) -> ImageDataset:
@@ -43,7 +46,9 @@ def _cifar(dataset_class: Callable[..., Any], request: Request) -> ImageDataset:
         raw = _fetch(partial(dataset_class, request.data_dir, train=train, download=request.keep), request)
         splits.append(_split(raw.data.transpose(0, 3, 1, 2), raw.targets, request))
         names = tuple(raw.classes)
-    return check_dataset(ImageDataset(request.name, splits[0], splits[1], names), request.name)
+    return check_dataset(
+        ImageDataset(name=request.name, train=splits[0], test=splits[1], class_names=names), request.name
+    )
 
 
 def _split(images_NCHW: Any, labels: Any, request: Request) -> Split:

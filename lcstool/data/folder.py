@@ -22,7 +22,9 @@ def load_folder(request: Request) -> ImageDataset:
     root = request.path
     listed = [FolderFiles.of(root, split, request.image_size) for split in ("train", "test")]
     splits = [Split(torch.cat([*files.blocks()]), files.labels()) for files in listed]
-    return check_dataset(ImageDataset("folder", splits[0], splits[1], listed[0].classes), str(root))
+    return check_dataset(
+        ImageDataset(name="folder", train=splits[0], test=splits[1], class_names=listed[0].classes), str(root)
+    )
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class FolderFiles:
             root: PATH.
             split: `train` or `test`.
             image_size: None takes the first training image's.
-            only: Keep these classes, by number or name, labelled in this order; none keeps all.
+            only: Keep only these classes, by number or name, labelled 0, 1, ... in this order; none keeps all.
 
         Raises:
             BadInputError: folders are missing, or classes differ between train and test.

@@ -1,13 +1,13 @@
 """The built-in data set: one of ten shapes on a background of dead leaves.
 
-A scene is drawn in units of the image's side and only then painted, so that one seed shows the same scenes
-at every size. Its background is a dead-leaves image, discs that occlude each other with radii from the
-scale-invariant power law; it has the edges and the spectrum of natural patches. On it lies one shape at a
-random place, scale, slight tilt and contrasting colour. Nothing but the shape tells the class.
+A scene is drawn in units of the image's side and only then painted, so that one seed shows the same scenes at every
+size. Its background is a dead-leaves image: discs that cover each other, with radii from the power law that looks the
+same at all scales. It has the edges and the spectrum of patches of photographs. On it lies one shape, with random
+place, scale, slight tilt and contrasting colour. Only the shape tells the class.
 
-Bytes depend on the seed and the size alone. Each image uses one row of uniform numbers, drawn serially in
-float64, so asking for more images leaves the first ones as they were; and the painting is correctly rounded
-elementwise arithmetic, so neither the number of threads nor the chunking can change it.
+Bytes depend on the seed and the size alone. Each image uses one row of uniform numbers, drawn one after the other in
+float64, so that asking for more images does not change the first ones. Painting uses only elementwise operations that
+always round correctly, so that neither the number of threads nor the size of chunks can change a byte.
 
 Ref: Lee, Mumford and Huang, "Occlusion models for natural images: a statistical study of a scale-invariant
 dead leaves model", Int. J. Computer Vision 41 (2001) 35-59.
@@ -42,12 +42,21 @@ _GAUGE_SIZE = 8  # the mean luminance is read off a rendering of this size, what
 _CHUNK_PIXELS = 1 << 17  # a plane of float32 then takes half a MiB and stays in cache
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scenes:
-    """What is to be seen, before it has a size in pixels.
+    """Scenes before they are painted, without a size in pixels.
 
     Lengths are in units of the image's side, the origin is the top left corner, y points down; colours are
     in 0..1. All tensors are float32 but the labels (int64) and `brighter_B` (bool).
+
+    Attributes:
+        label_B: The class of each scene's shape.
+        disc_x_BK, disc_y_BK, disc_radius_BK: The discs of the background, from back to front.
+        rgb_BLC: Colours of the base and the discs.
+        x_B, y_B, radius_B: Centre and radius of the shape.
+        cos_B, sin_B: Cosine and sine of its tilt.
+        brighter_B: Whether it is to be brighter than the background, if there is room.
+        chroma_BC: Its departure from grey.
     """
 
     label_B: Tensor
@@ -113,7 +122,7 @@ def draw_scenes(num: int, generator: torch.Generator) -> Scenes:
     """
     layers, classes = NUM_DISCS + 1, len(CLASS_NAMES)
     parts = [3 * NUM_DISCS, 4 * layers, 3, 3, 5, 1]
-    # float64 hides the last bit of sin, cos and ndtri, which may depend on the place in a vector register.
+    # The last bit of sin, cos and ndtri may depend on a number's place in memory; rounding from float64 drops it.
     blocks = math.ceil(num / classes)
     u_BU = torch.rand(blocks * classes, sum(parts), generator=generator, dtype=torch.float64)
     # Every block of ten rows puts the ten classes in the order of its last column.
@@ -212,7 +221,7 @@ def _paint_leaves(scenes: Scenes, rgb_BLC: Tensor, size: int) -> Tensor:
 
 
 def _blend(x_BCHW: Tensor, part_BHW: Tensor, rgb_BC: Tensor) -> None:
-    # lerp and addcmul may fuse their rounding on some lanes and not on others; these two steps never do.
+    # lerp and addcmul may round once or twice, depending on a number's place in memory; these two steps round twice.
     step_BCHW = rgb_BC[:, :, None, None] - x_BCHW
     x_BCHW += step_BCHW.mul_(part_BHW.unsqueeze(1))
 

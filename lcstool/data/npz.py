@@ -40,7 +40,7 @@ def load_npz(request: Request) -> ImageDataset:
     if num_classes > 1_000_000:
         raise BadInputError(f"{where}: a label of {num_classes - 1}; expected class numbers from 0")
     names = tuple(str(label) for label in range(num_classes))
-    return check_dataset(ImageDataset("npz", splits[0], splits[1], names), where)
+    return check_dataset(ImageDataset(name="npz", train=splits[0], test=splits[1], class_names=names), where)
 
 
 def _archive(file: IO[bytes], where: str) -> np.lib.npyio.NpzFile:

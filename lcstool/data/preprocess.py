@@ -18,8 +18,8 @@ class Preprocess:
     """The fixed map from uint8 images to a network's input; it is stored with every model.
 
     Attributes:
-        mean: One a channel, in units of 1 (white).
-        std: One a channel, in units of 1.
+        mean: What is subtracted from each channel; 1 is white.
+        std: What each channel is then divided by, in the same unit.
         permute_seed: Seed of a fixed permutation of the pixels (channels move together), or None.
     """
 
@@ -29,7 +29,13 @@ class Preprocess:
 
     @staticmethod
     def of(images_NCHW: Tensor, normalize: str, permute_seed: int | None) -> "Preprocess":
-        """Measure the constants on training images: `channel` whitens each channel, `none` only scales to [0, 1]."""
+        """Measure the constants on training images.
+
+        Args:
+            images_NCHW: The images, uint8.
+            normalize: `channel` gives each channel mean 0 and standard deviation 1; `none` only scales to [0, 1].
+            permute_seed: As in the attribute.
+        """
         channels = images_NCHW.shape[1]
         if normalize == "none":
             return Preprocess((0.0,) * channels, (1.0,) * channels, permute_seed)
@@ -59,9 +65,8 @@ class Preprocess:
         """
         mean = torch.tensor(self.mean, device=device, dtype=dtype).view(-1, 1, 1) * 255
         scale = 1 / (torch.tensor(self.std, device=device, dtype=dtype).view(-1, 1, 1) * 255)
-        order = None
-        if self.permute_seed is not None:
-            order = pixel_permutation(*image_size, self.permute_seed).to(device)
+        order = self.pixel_order(image_size)
+        order = None if order is None else order.to(device)
 
         def prepare(images_BCHW: Tensor) -> Tensor:
             if order is not None:
@@ -69,6 +74,10 @@ class Preprocess:
             return (images_BCHW.to(dtype) - mean).mul_(scale)
 
         return prepare
+
+    def pixel_order(self, image_size: tuple[int, int]) -> Tensor | None:
+        """The permutation of the pixels: input pixel i shows image pixel order[i], row-major; None if they stay."""
+        return None if self.permute_seed is None else pixel_permutation(*image_size, self.permute_seed)
 
     def to_json(self) -> dict[str, Any]:
         return {"mean": list(self.mean), "std": list(self.std), "permute_pixels": self.permute_seed}

@@ -38,7 +38,7 @@ def coverage(distance_P: Tensor, pixel: float | Tensor) -> Tensor:
 
 
 def _length(x_P: Tensor, y_P: Tensor) -> Tensor:
-    # sqrt is correctly rounded everywhere; hypot is not, and its last bit may differ from lane to lane.
+    # sqrt always rounds correctly; the last bit of hypot may depend on a number's place in memory.
     return (x_P * x_P + y_P * y_P).sqrt_()
 
 

@@ -1,4 +1,4 @@
-"""Training images a block at a time: the whole of a data set that need not fit the memory."""
+"""Training images in blocks, so that a data set does not have to fit in memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from lcstool.errors import BadInputError
 _BLOCK_IMAGES = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageStream:
     """Training images and their labels.
 
     Attributes:
         name: The source's name, without any path.
         in_shape: Channels, height, width.
-        class_names: One a label.
-        labels_N: In the order of the images.
-        blocks: Makes the images anew, (B, C, H, W) uint8, in that order.
-        digest: Of the data set, where it is in memory; None otherwise.
+        class_names: The name of each label.
+        labels_N: The labels, in the order of the images.
+        blocks: Reads the images from the first to the last, in blocks (B, C, H, W) uint8.
+        digest: The content digest of the data set if it is in memory; else None.
     """
 
     name: str
@@ -41,11 +41,11 @@ def stream_images(
     data_dir: Path | None = None,
     classes: tuple[str, ...] = (),
 ) -> ImageStream:
-    """The training images of a data set: of a folder read file by file, of others from memory.
+    """The training images of a data set: a folder is read file by file, any other data set is loaded first.
 
     Args:
         name, image_size, data_dir: As in `load_dataset`.
-        classes: Keep these only, by number or name, relabelled in this order; none keeps all.
+        classes: Keep only these, by number or name, labelled 0, 1, ... in this order; none keeps all.
 
     Raises:
         UsageError: unknown data set or class.
@@ -60,7 +60,14 @@ def stream_images(
         for label, class_name in enumerate(files.classes):
             if not any(number == label for _, number in files.files):
                 raise BadInputError(f"{path}: class {class_name!r} has no training image")
-        return ImageStream(source, (3, *files.size), files.classes, files.labels(), files.blocks, None)
+        return ImageStream(
+            name=source,
+            in_shape=(3, *files.size),
+            class_names=files.classes,
+            labels_N=files.labels(),
+            blocks=files.blocks,
+            digest=None,
+        )
     dataset = load_dataset(name, image_size, data_dir)
     if classes:
         dataset = dataset.with_classes(classes)
@@ -70,5 +77,10 @@ def stream_images(
         return iter(images.split(_BLOCK_IMAGES))
 
     return ImageStream(
-        source, dataset.in_shape, dataset.class_names, dataset.train.labels, blocks, dataset.digest
+        name=source,
+        in_shape=dataset.in_shape,
+        class_names=dataset.class_names,
+        labels_N=dataset.train.labels,
+        blocks=blocks,
+        digest=dataset.digest,
     )

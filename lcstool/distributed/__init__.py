@@ -1,4 +1,4 @@
-"""One run on several processes: the ranks that torchrun started, and what they say to one another."""
+"""One run on several processes: the ranks that torchrun started, and the messages between them."""
 
 from lcstool.distributed.group import ALONE, Group
 from lcstool.distributed.joining import ToldError, join

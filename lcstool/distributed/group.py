@@ -1,11 +1,11 @@
-"""One training run on several processes: the ranks that torchrun started, and what they say to one another.
+"""The ranks of a training run on several processes, and the messages between them.
 
 Every rank holds the whole network, takes its share of every batch, and makes the same step with the sum of all
 gradients. `ALONE` is the group of a single process: with it nothing here computes or sends anything.
 
-Departs: no DistributedDataParallel. It averages ranks as equals, which shares of unequal size are not, and its
-buckets would reduce before weights are tied or losses are known; one sum of all gradients, the loss among them,
-is exact and needs no second message.
+Departs: torch's DistributedDataParallel is not used. It gives every rank the same weight, although shares of a batch
+can differ by an image, and it sends gradients before weights are tied or losses are known. One sum of all gradients,
+with the loss in the same message, is exact.
 """
 
 import os
@@ -26,9 +26,9 @@ class Group:
     """The ranks of a run, seen from one of them.
 
     Attributes:
-        rank: This one, from 0; rank 0 alone writes and prints.
-        size: How many there are.
-        local_rank: This one among those of its machine.
+        rank: The number of this rank, from 0; rank 0 alone writes and prints.
+        size: How many ranks there are.
+        local_rank: The number of this rank among those on its machine.
     """
 
     rank: int = 0
@@ -37,7 +37,7 @@ class Group:
 
     @staticmethod
     def of_environment(environment: Mapping[str, str] = os.environ) -> "Group":
-        """The group that torchrun's variables speak of, or ALONE; UsageError for some that cannot be."""
+        """The group that torchrun's environment variables describe, else ALONE; UsageError if they make no sense."""
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
         if not all(name in environment for name in names):
             return ALONE
@@ -55,7 +55,7 @@ class Group:
         return self.rank == 0
 
     def device(self, name: str) -> torch.device:
-        """The device of `--device name` for this rank: of several, each takes the GPU of its local rank."""
+        """This rank's device for `--device name`: with several ranks, each takes the GPU of its local number."""
         device = resolve_device(name)
         if self.size > 1 and device.type == "cuda":
             if device.index is not None:
@@ -68,7 +68,7 @@ class Group:
         return device
 
     def share(self, batch_size: int) -> slice:
-        """This rank's part of a batch; the parts differ by one image at most, UsageError if one had none."""
+        """This rank's part of a batch; parts differ by one image at most, and UsageError if one would be empty."""
         if batch_size < self.size:
             raise UsageError(
                 f"a batch of {batch_size} images is too small for {self.size} ranks",
@@ -77,35 +77,35 @@ class Group:
         return slice(self.rank * batch_size // self.size, (self.rank + 1) * batch_size // self.size)
 
     def refuse(self, what: str) -> None:
-        """UsageError where there are several ranks, for something that one process does by itself."""
+        """UsageError if there are several ranks, for something that only works in one process."""
         if self.size > 1:
             raise UsageError(
                 f"{what} is for one process, not for {self.size} ranks", hint="leave torchrun out"
             )
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Add the tensor up over the ranks, in place."""
+        """Replace the tensor by its sum over the ranks, in place."""
         if self.size > 1:
             with self.lost_ranks():
                 dist.all_reduce(tensor)
         return tensor
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """All ranks' tensors of one shape, stacked: (R, ...)."""
+        """The tensors of all ranks, of one shape, stacked: (R, ...)."""
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
         with self.lost_ranks():
             dist.all_gather(parts, tensor)
         return torch.stack(parts)
 
     def gather_counts(self, counts: dict[str, int]) -> list[dict[str, int]]:
-        """All ranks' counts, which need not be of the same things."""
+        """The counts of all ranks, in the order of the ranks; each may count other things."""
         found: list[dict[str, int]] = [{} for _ in range(self.size)]
         with self.lost_ranks():
             dist.all_gather_object(found, counts)
         return found
 
     def any(self, holds: bool) -> bool:
-        """Whether it holds on some rank; of one mind on all, since it goes over the host and waits for all."""
+        """True on every rank if any rank passed True (a blocking all-reduce on the host)."""
         return bool(self.sum(torch.tensor(int(holds)))) if self.size > 1 else holds
 
     def meet(self) -> None:
@@ -114,7 +114,7 @@ class Group:
 
     @contextmanager
     def leaders_first(self) -> Iterator[None]:
-        """Run the block on the first rank of each machine, then on the others: what it fetches, they find."""
+        """Run the block on the first rank of each machine, then on the others, which find what the first fetched."""
         if self.local_rank > 0:
             self.meet()
         yield
@@ -122,13 +122,16 @@ class Group:
             self.meet()
 
     def sum_gradients(self, optimizer: torch.optim.Optimizer, *figures: Tensor) -> tuple[Tensor, ...]:
-        """Replace each gradient by its sum over the ranks, and return the sums of some 0-dim figures, in one message.
+        """Replace each gradient by its sum over the ranks; the sums of a few numbers travel in the same message.
 
-        Gradients of parameters that are split over the ranks are summed already.
+        Gradients of parameters that are split over the ranks are summed already, and left out.
 
         Args:
-            optimizer: Of parameters of one dtype, of which the same have gradients on all ranks.
-            figures: Counts below 2**24, or losses; they travel in the gradients' dtype.
+            optimizer: Its parameters are of one dtype, and the same ones have gradients on all ranks.
+            figures: 0-dim tensors, sent in the gradients' dtype: losses, or counts below 2**24.
+
+        Returns:
+            The sums of the figures.
         """
         if self.size == 1:
             return figures
@@ -144,9 +147,9 @@ class Group:
         return tuple(totals)
 
     def check_same(self, tensors: Mapping[str, Tensor], when: str) -> None:
-        """CheckFailedError unless all ranks hold the same tensors, as a sum over their bits tells.
+        """CheckFailedError unless all ranks hold the same tensors, compared by a checksum of their bits.
 
-        Split ones, of which each holds its own part, are left out.
+        Tensors that are split over the ranks are left out.
         """
         if self.size == 1:
             return
@@ -163,7 +166,7 @@ class Group:
 
     @contextmanager
     def lost_ranks(self) -> Iterator[None]:
-        """A block of messages; one that is not answered becomes an LcsError."""
+        """Within the block, a message to another rank that fails becomes an LcsError."""
         try:
             yield
         except RuntimeError as error:

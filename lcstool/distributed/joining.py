@@ -1,4 +1,4 @@
-"""How a rank finds the others, and how the job tells one error once."""
+"""Join the ranks that torchrun started; an error of the job is reported once, not once a rank."""
 
 import time
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ from torch.distributed.rendezvous import rendezvous
 from lcstool.distributed.group import Group
 from lcstool.errors import LcsError
 
-# torchrun ends the ranks within seconds when one dies; this is for one that hangs, and has to be longer than the
-# first of them takes to fetch a data set or to write a large state while the others wait.
+# How long a rank waits for another. If one dies, torchrun ends the others within seconds; this is for one that hangs.
+# It must be longer than the first rank needs to fetch a data set or to write a large state while the others wait.
 TIMEOUT = timedelta(minutes=10)
-_TELLING_S = 1.0  # the head start of rank 0, when several have an error to tell
+_HEAD_START_S = 1.0  # how long other ranks with an error wait for rank 0 to report one
 
 
 class ToldError(LcsError):
-    """Ends a rank whose error another rank has told already; it carries the exit code alone."""
+    """Ends a rank in silence, since another rank has reported an error already; it only carries the exit code."""
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__("another rank told the error")
+        super().__init__("another rank reported the error")
         self.exit_code = exit_code
 
 
@@ -31,14 +31,14 @@ class ToldError(LcsError):
 def join() -> Iterator[Group]:
     """Join the ranks that torchrun started; without torchrun, ALONE.
 
-    An LcsError that leaves the block is told once: by the first rank with one, rank 0 before the others, and named
-    by its rank. The other ranks raise ToldError with the exit code of theirs.
+    An LcsError that leaves the block is reported once, with the number of its rank: by rank 0 if it has one, else by
+    the first rank with one. The other ranks raise ToldError with the exit code of their own error.
     """
     group = Group.of_environment()
     if group.size == 1:
         yield group
         return
-    # Both at once: host tensors go by gloo, so that agreeing on a stop never waits for the GPU.
+    # Two backends: host tensors go by gloo, so that agreeing on a stop never waits for the GPU.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
@@ -49,7 +49,7 @@ def join() -> Iterator[Group]:
     try:
         yield group
     except LcsError as error:
-        if not _may_tell(group, store):
+        if not _is_first(group, store):
             raise ToldError(error.exit_code) from None
         if group.rank:
             error.message = f"rank {group.rank}: {error.message}"
@@ -57,11 +57,11 @@ def join() -> Iterator[Group]:
     dist.destroy_process_group()
 
 
-def _may_tell(group: Group, store: Any) -> bool:
-    """Whether this rank is the first with an error; the store outlives the ranks, being torchrun's own."""
+def _is_first(group: Group, store: Any) -> bool:
+    """Whether this rank is the first to report an error; torchrun keeps the store, which outlives the ranks."""
     with suppress(RuntimeError):
         begin = time.monotonic()
-        while group.rank and time.monotonic() - begin < _TELLING_S and not store.check(["told"]):
+        while group.rank and time.monotonic() - begin < _HEAD_START_S and not store.check(["told"]):
             time.sleep(0.02)
         return bool(store.add("told", 1) == 1)
     return True

@@ -1,4 +1,4 @@
-"""Layers that look beyond one image, made to see the whole batch of which each rank has a share."""
+"""Batch norm and dropout over a batch of which each rank has a share: they act as they would on the whole batch."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lcstool.distributed.group import Group
-from lcstool.models.build import NORM_LAYERS
 from lcstool.models.layers.local import SeededDropout, UnitBatchNorm2d
+from lcstool.models.layers.parameters import NORM_LAYERS
 
 # Shape suffixes: R ranks, B images of a rank's share, C channels (or units), X any further axes.
 
 
 def share_layers(model: nn.Module, group: Group, batch_size: int) -> None:
-    """Make the layers that look beyond one image see the whole batch: batch norm its statistics, dropout its draws."""
+    """Let batch norm take its statistics, and dropout its random numbers, from the whole batch, not a rank's share."""
     if group.size == 1:
         return
     for module in model.modules():
@@ -26,7 +26,7 @@ def share_layers(model: nn.Module, group: Group, batch_size: int) -> None:
 
 
 def _override(module: nn.Module, shared: Callable[[Tensor], Tensor]) -> None:
-    """Let the module run `shared` while it trains; its class, names and evaluation stay as they are."""
+    """Let the module run `shared` in training mode; its class, tensors and evaluation mode stay as they are."""
     alone = module.forward
     module.forward = lambda x: shared(x) if module.training else alone(x)
 
@@ -56,7 +56,7 @@ def _shared_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, group: Group) -> Callabl
 
 
 class _GlobalNorm(torch.autograd.Function):
-    """Batch norm by the statistics of all ranks' images; torch's SyncBatchNorm is for GPUs alone.
+    """Batch norm with the statistics of all ranks' images; torch's SyncBatchNorm works on GPUs only.
 
     Ref: Ioffe & Szegedy 2015 (arXiv 1502.03167), Algorithm 1 and section 3.
     """

@@ -1,8 +1,8 @@
-"""A network whose parameters are split over the ranks, for networks that are too large for one device.
+"""Networks whose parameters are split over the ranks, since they are too large for one device.
 
 Each rank keeps a block of rows of every parameter, of its gradient and of the optimizer's memory. torch's fully_shard
-gathers one layer at a time when it is used, and sums its gradient to where the rows are; what is left for us is to
-make such networks, to read them a tensor at a time, and to write them.
+gathers one layer at a time when it is used, and sums each gradient on the rank that keeps its rows. This file makes
+such networks, reads them one tensor at a time, and writes them.
 
 Ref: Rajbhandari et al. 2020 (arXiv 1910.02054), stage 3.
 """
@@ -25,24 +25,26 @@ _END = (-1, -1, -1)
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor; the ranks call this together for one that is split."""
+    """The whole of a tensor; of one that is split, all ranks must call this together."""
     with torch.no_grad():
         return tensor.full_tensor() if is_split(tensor) else tensor  # type: ignore[attr-defined]
 
 
 def splitter(group: Group, device: torch.device, dtype: torch.dtype) -> Callable[[nn.Module], None]:
-    """What moves a module to the device and splits the parameters that no module within it has split yet.
+    """A function that moves a module to the device and splits its parameters over the ranks.
+
+    Parameters that a module inside it has split already are left as they are.
 
     Args:
-        group: Real ranks, all of which do the same.
-        device: Of this rank.
-        dtype: In which layers compute and are gathered, that of their parameters or a lower one; gradients are summed
-            in the parameters' own.
+        group: At least two ranks, all of which do the same.
+        device: The device of this rank.
+        dtype: The dtype in which layers are gathered and compute: that of their parameters or a lower one. Gradients
+            are summed in the dtype of the parameters.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    # It tells of layers that return views; nothing here changes a layer's output in place.
+    # It warns of layers that return views, which matters only if their output is changed in place. None is.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(device.type, (group.size,))
 
@@ -52,9 +54,9 @@ def splitter(group: Group, device: torch.device, dtype: torch.dtype) -> Callable
         policy = MixedPrecisionPolicy(cast_forward_inputs=False)
         if is_layer and parameter.dtype != dtype:
             policy = MixedPrecisionPolicy(dtype, parameter.dtype, cast_forward_inputs=False)
-        # Gathered for one use, also the parameters of the whole network's own.
+        # Gathered for one use at a time, also the parameters that belong to the network and to no layer.
         made: Any = fully_shard(module, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
-        # Sums, not means: losses are scaled to their shares of the batch, which need not be equal. gloo can only sum.
+        # Sums, not means: each loss is scaled by its share of the batch, and shares can differ. gloo can only sum.
         made.set_force_sum_reduction_for_comms(True)
         made.set_gradient_divide_factor(1.0)
 
@@ -62,7 +64,7 @@ def splitter(group: Group, device: torch.device, dtype: torch.dtype) -> Callable
 
 
 def split_like(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """A whole tensor split as a parameter is, on the parameter's device; itself there if that is not split."""
+    """A whole tensor moved to a parameter's device, and split over the ranks if the parameter is."""
     if not is_split(parameter):
         return tensor.to(parameter.device)
     from torch.distributed.tensor import DTensor, distribute_tensor
@@ -74,7 +76,7 @@ def split_like(tensor: Tensor, parameter: Tensor) -> Tensor:
 
 @contextmanager
 def gathered(module: nn.Module) -> Iterator[None]:
-    """Within the block a layer's own parameters are whole, if they were split; the ranks enter it together."""
+    """Within the block a layer's own parameters are whole, even if they are split; all ranks must enter it together."""
     sharded: Any = module if hasattr(module, "unshard") else None
     if sharded is not None:
         sharded.unshard()
@@ -90,14 +92,14 @@ def write_whole(
     tensors: Mapping[str, Tensor],
     write: Callable[[dict[str, Tensor | StreamedTensor]], None],
 ) -> None:
-    """Let rank 0 write tensors that may be split; the others send it their rows as it comes to them.
+    """Let rank 0 write tensors that may be split; the others send it their rows when it asks for them.
 
-    Rank 0 holds one block of a tensor at a time beside its own part. All ranks call this, with the same names.
+    Beside its own part, rank 0 holds one block of one tensor at a time. All ranks call this, with the same names.
 
     Args:
         group: The ranks.
         tensors: What is written, by name.
-        write: Called on rank 0, with whole tensors or ones that come in blocks of rows.
+        write: Called on rank 0, with tensors that are whole or come in blocks of rows.
     """
     split = {name: local_part(tensor) for name, tensor in tensors.items() if is_split(tensor)}
     if not split:
@@ -133,7 +135,7 @@ def write_whole(
 
 
 def _answer(group: Group, parts: list[Tensor]) -> None:
-    """Send the blocks that rank 0 asks for, until it asks no more."""
+    """Send the blocks that rank 0 asks for, until it says that it has all."""
     asked: tuple[int, ...] = ()
     while asked != _END:
         asked = _say(group, *_END)
@@ -144,7 +146,7 @@ def _answer(group: Group, parts: list[Tensor]) -> None:
 
 
 def _say(group: Group, *words: int) -> tuple[int, ...]:
-    """What rank 0 says, over the host."""
+    """Send a few numbers from rank 0 to all ranks (on the host); returns them on every rank."""
     message = torch.tensor(words)
     with group.lost_ranks():
         dist.broadcast(message, src=0)
@@ -152,7 +154,7 @@ def _say(group: Group, *words: int) -> tuple[int, ...]:
 
 
 def _blocks(part: Tensor) -> tuple[Tensor, ...]:
-    """Leading rows at a time; none of an empty part."""
+    """The part in blocks of leading rows; no block of an empty part."""
     if not part.numel():
         return ()
     found: tuple[Tensor, ...] = part.split(max(1, _BLOCK_BYTES // part[0].nbytes))

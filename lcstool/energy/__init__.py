@@ -1,4 +1,4 @@
-"""Energy profiles of first layers: the basis of patches, profiles in it, and the theory that predicts them."""
+"""Energy profiles of first layers, the basis of image patches that they refer to, and the theory that predicts them."""
 
 from lcstool.energy.bands import Band, bootstrap_band, chance_band, initial_band, profile_of, random_profiles
 from lcstool.energy.basis import Images, PatchBasis, raw_pixels

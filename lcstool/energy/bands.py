@@ -1,7 +1,7 @@
-"""How wide a correlation between profiles is: by chance, against random initialisation, over resamplings.
+"""How much a correlation between profiles varies: by chance, between random initialisations, over resampled filters.
 
-Correlations between profiles are wide by chance alone (two random banks of 64 filters in 27 dimensions: standard
-deviation 0.2), so each comes with the band of what no relation gives.
+Profiles of unrelated banks (sets of filters) correlate by chance: r between two random banks of 64 filters in 27
+dimensions has a standard deviation of 0.2. So every r is reported beside the range that chance alone gives.
 """
 
 import math
@@ -17,12 +17,18 @@ from lcstool.energy.profile import EnergyProfile, correlation_matrix, pearson, r
 
 # Shape suffixes: M filters, D components, B draws.
 
-_BLOCK_NUMBERS = 1 << 22  # random numbers held at a time
+_BLOCK_NUMBERS = 1 << 22  # random numbers in memory at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Band:
-    """A distribution of correlations: mean, standard deviation, and quantiles of 2.5 % and 97.5 %."""
+    """The distribution of a correlation over random draws.
+
+    Attributes:
+        mean, sd: Mean and standard deviation.
+        low, high: Quantiles of 2.5 % and 97.5 %.
+        num_draws: How many draws it was estimated from.
+    """
 
     mean: float
     sd: float
@@ -32,9 +38,15 @@ class Band:
 
     @staticmethod
     def of(values_B: Tensor) -> "Band":
+        """The band of the values drawn."""
         low, high = torch.quantile(values_B, torch.tensor([0.025, 0.975], dtype=values_B.dtype)).tolist()
-        sd = values_B.std(correction=0).item()
-        return Band(values_B.mean().item(), sd, low, high, len(values_B))
+        return Band(
+            mean=values_B.mean().item(),
+            sd=values_B.std(correction=0).item(),
+            low=low,
+            high=high,
+            num_draws=len(values_B),
+        )
 
 
 def chance_band(
@@ -47,11 +59,11 @@ def chance_band(
     """r between the profiles of two independent banks of random (normal) filters.
 
     Args:
-        num_filters: Of either bank.
-        num_components: Dimension of the filters.
-        generator: Of the draws.
-        num_draws: Pairs of banks.
-        noises: Of either bank, where its units overlap; as in `EnergyProfile`.
+        num_filters: How many filters each of the two banks has.
+        num_components: Dimension of a filter.
+        generator: Source of the random numbers.
+        num_draws: Number of pairs of banks.
+        noises: `noise_DD` of each bank's profile, as in `EnergyProfile`; None for independent filters.
     """
     random = numpy_stream(generator)
     first_BD, second_BD = (
@@ -62,7 +74,7 @@ def chance_band(
 
 
 def random_profiles(profile: EnergyProfile, generator: torch.Generator, num_draws: int) -> Tensor:
-    """Profiles (B, D) of random banks like that of a profile, up to their scale."""
+    """Profiles (B, D), up to their scale, of random banks with as many filters as the profile's."""
     num_filters, num_components = profile.projections_MD.shape
     random = numpy_stream(generator)
     return random_energies(num_filters, num_components, random, num_draws, profile.noise_DD)
@@ -71,10 +83,10 @@ def random_profiles(profile: EnergyProfile, generator: torch.Generator, num_draw
 def initial_band(
     profile: EnergyProfile, basis: PatchBasis, generator: torch.Generator, num_draws: int = 500
 ) -> Band:
-    """r of a profile with those of as many filters at random initialisation.
+    """r between a profile and those of equally many filters at random initialisation.
 
-    Filters are drawn as torch initialises a convolution, uniform within +-1/sqrt(fan_in); units whose patches overlap
-    by their covariance.
+    Filters are drawn as torch initialises a convolution, uniformly within +-1/sqrt(fan_in). For units whose patches
+    overlap, squared energies are drawn from a normal distribution with the profile's `noise_DD`.
     """
     size = profile.num_filters
     if profile.noise_DD is not None:
@@ -89,7 +101,7 @@ def initial_band(
 def _initial_filters(
     num_filters: int, fan_in: int, generator: torch.Generator, num_draws: int
 ) -> Iterator[Tensor]:
-    """Banks of filters at initialisation (B, M, D), float64, in blocks."""
+    """Banks of filters at initialisation, as blocks (B, M, D) of float64."""
     step = max(1, _BLOCK_NUMBERS // (num_filters * fan_in))
     for start in range(0, num_draws, step):
         shape = (min(step, num_draws - start), num_filters, fan_in)
@@ -103,23 +115,23 @@ def bootstrap_band(
     generator: torch.Generator,
     num_draws: int = 1000,
 ) -> Band | None:
-    """r over resamplings of the filters; None of a single filter, which resampling cannot vary.
+    """r over bootstrap samples of the filters; None for a single filter, which gives the same profile each time.
 
     Args:
         first: A profile.
-        second: Another, resampled for itself; or a prediction: a fixed profile (D,), or the energies (M, D) of the same
-            filters, resampled together with those of the first.
-        generator: Of the bootstrap.
-        num_draws: Resamplings.
+        second: Another profile, whose filters are resampled independently. Or a prediction: a fixed profile (D,), or
+            the energies (M, D) predicted for the same filters, which are resampled together with those of the first.
+        generator: Source of the random numbers.
+        num_draws: Number of bootstrap samples.
 
     Raises:
-        BadInputError: profiles of different bases.
+        BadInputError: the profiles have different bases.
     """
     if first.num_filters == 1:
         return None
     weights_BM = resampling(first.num_filters, num_draws, generator)
     if isinstance(second, EnergyProfile):
-        correlation_matrix([first, second])  # refuses different bases
+        correlation_matrix([first, second])  # raises for different bases
         other = second.resampled(num_draws, generator)
     else:
         other = profile_of(second, weights_BM)
@@ -127,7 +139,12 @@ def bootstrap_band(
 
 
 def profile_of(predicted: Tensor, weights_BM: Tensor | None = None) -> Tensor:
-    """A predicted profile (D,): itself, or of the filters' energies (M, D), by weights (B, D)."""
+    """The profile of a prediction.
+
+    Args:
+        predicted: A profile (D,), which is returned as it is; or the energies (M, D) of each filter.
+        weights_BM: Weights of the filters that sum to 1 in each row, for profiles (B, D); None weighs all alike.
+    """
     if predicted.ndim == 1:
         return predicted
     squares_MD = predicted.square()

@@ -1,7 +1,7 @@
-"""The basis that energy profiles are taken in: principal components of all patches of the training images.
+"""The basis of energy profiles: the principal components of all patches of the training images.
 
-A basis is made from whole numbers, so its digest is that of those numbers: the same images give the same digest on
-every machine, though the last bits of its eigenvectors may differ.
+A basis is computed from whole numbers (sums over bytes), and its digest is the digest of these. So the same images give
+the same digest on every machine, although the last bits of the eigenvectors may differ.
 
 Ref: Chowers & Weiss 2023 (arXiv 2206.02454), section 2.
 """
@@ -24,12 +24,12 @@ from lcstool.errors import BadInputError
 
 @dataclass(frozen=True)
 class Images:
-    """Which images a basis is of.
+    """Which images a basis was computed from.
 
     Attributes:
         name: The data set's name; None if unknown.
-        classes: Those that were kept; none is all.
-        digest: Of the data set; None where it was streamed.
+        classes: The classes that were kept; empty for all.
+        digest: The data set's content digest; None if its images were read one by one from a folder.
     """
 
     name: str | None = None
@@ -42,17 +42,17 @@ class Images:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PatchBasis:
-    """Principal components of patches: eigenvectors of their centred covariance, largest eigenvalue first.
+    """Principal components of patches: eigenvectors of their covariance, largest eigenvalue first.
 
     Attributes:
-        moments: Of the patches, whole numbers of bytes.
-        pixels: From bytes to the units of the patches; raw pixels in [0, 1] by default.
-        eigenvectors_DD: A component a row, float64, its largest entry (the first of equals) positive.
-        eigenvalues_D: In squared units of the patches, float64, none negative.
-        mean_D: The mean patch, in units of the patches.
-        images: The images it is of.
+        moments: Sums over all patches, as whole numbers of bytes.
+        pixels: How bytes become the numbers that patches consist of; by default raw pixels in [0, 1].
+        eigenvectors_DD: One component in each row, float64; its largest entry (the first of equal ones) is positive.
+        eigenvalues_D: Variance of the patches along each component, float64, never negative.
+        mean_D: The mean patch.
+        images: The images that the patches were taken from.
     """
 
     moments: PatchMoments
@@ -69,13 +69,13 @@ class PatchBasis:
         pixels: Preprocess | None = None,
         images: Images = Images(),
     ) -> "PatchBasis":
-        """Measure the basis of uint8 images, in one pass; errors as in `patch_moments`.
+        """Compute the basis of uint8 images, reading them once; errors as in `patch_moments`.
 
         Args:
             blocks: uint8 images (B, C, H, W).
-            kernel_size: Rows and columns.
-            pixels: From bytes to the units of the patches; None is [0, 1].
-            images: Which images these are, to be kept.
+            kernel_size: Rows and columns of the patches.
+            pixels: How bytes become the numbers that patches consist of; None for raw pixels in [0, 1].
+            images: What to remember of these images.
         """
         moments = patch_moments(blocks, kernel_size)
         pixels = pixels or raw_pixels(moments.channels)
@@ -86,13 +86,20 @@ class PatchBasis:
         mean_D, covariance_DD = patches_in_units(moments, pixels)
         values_D, vectors_DD = torch.linalg.eigh(covariance_DD)
         vectors_DD = vectors_DD.T.flip(0)
-        # Symmetric components hold entries of equal size and opposite sign: rounding must not choose among them.
+        # In symmetric components the largest entries are equal up to sign; rounding must not decide which comes first.
         size_DD = vectors_DD.abs()
         first_D = (
             (size_DD >= (1 - 1e-6) * size_DD.amax(dim=1, keepdim=True)).int().argmax(dim=1, keepdim=True)
         )
         vectors_DD = (vectors_DD * vectors_DD.gather(1, first_D).sign()).contiguous()
-        return PatchBasis(moments, pixels, vectors_DD, values_D.flip(0).clamp(min=0), mean_D, images)
+        return PatchBasis(
+            moments=moments,
+            pixels=pixels,
+            eigenvectors_DD=vectors_DD,
+            eigenvalues_D=values_D.flip(0).clamp(min=0),
+            mean_D=mean_D,
+            images=images,
+        )
 
     @property
     def kernel_size(self) -> tuple[int, int]:
@@ -104,22 +111,22 @@ class PatchBasis:
 
     @property
     def is_raw(self) -> bool:
-        """Whether its patches are of pixels from 0 (black) to 1 (white)."""
+        """Whether pixels are raw: from 0 (black) to 1 (white)."""
         return not any(self.pixels.mean) and set(self.pixels.std) == {1.0}
 
     @cached_property
     def covariance_DD(self) -> Tensor:
-        """Centred covariance of the patches."""
+        """Covariance of the patches."""
         return patches_in_units(self.moments, self.pixels)[1]
 
     @property
     def second_moment_DD(self) -> Tensor:
-        """Mean outer product of a patch with itself, uncentred."""
+        """Mean outer product of a patch with itself, without subtracting the mean patch first."""
         return self.covariance_DD + self.mean_D[:, None] * self.mean_D[None, :]
 
     @cached_property
     def digest(self) -> str:
-        """The content digest of all that decides the basis."""
+        """The content digest of everything that determines the basis."""
         return content_digest(
             {
                 "kernel_size": torch.tensor(self.kernel_size),
@@ -132,9 +139,10 @@ class PatchBasis:
         )
 
     def groups(self, relative_gap: float = 0.01) -> list[list[int]]:
-        """Components in runs within which each eigenvalue is within `relative_gap` of the next one.
+        """Components with almost equal eigenvalues, as lists of indices.
 
-        Within such a run the components are hardly defined one by one; all that vanish make one run.
+        Neighbours in a list differ by at most `relative_gap` of the larger one; all zero eigenvalues are in one list.
+        Within a list, a small change of the images can rotate the components into one another.
         """
         values = self.eigenvalues_D.tolist()
         noise = max(values[0], 0.0) * len(values) * torch.finfo(torch.float64).eps
@@ -148,10 +156,10 @@ class PatchBasis:
         return runs
 
     def project(self, filters_MD: Tensor) -> Tensor:
-        """Inner products of filters (M, D) or (M, C, rows, columns) with the components, (M, D) float64.
+        """Inner products (M, D), float64, of filters (M, D) or (M, C, rows, columns) with the components.
 
         Raises:
-            BadInputError: filters of another shape, or not finite.
+            BadInputError: filters of another shape, or with values that are not finite.
         """
         flat_MD = filters_MD.detach().flatten(1).double()
         shape = (self.moments.channels, *self.kernel_size)
@@ -165,7 +173,7 @@ class PatchBasis:
         return flat_MD @ self.eigenvectors_DD.T
 
     def average_patches(self, blocks: Iterable[Tensor]) -> Tensor:
-        """The mean of each image's patches, (N, D) float64 in the basis's own units; errors as in `patch_moments`."""
+        """The mean patch of each image, (N, D) float64, with the basis's own `pixels`; errors as in `patch_moments`."""
         return (
             average_patches(blocks, self.kernel_size) - self._per_entry(self.pixels.mean)
         ) / self._per_entry(self.pixels.std)
@@ -175,12 +183,12 @@ class PatchBasis:
 
 
 def raw_pixels(channels: int) -> Preprocess:
-    """Bytes as numbers from 0 (black) to 1 (white)."""
+    """Pixels from 0 (black) to 1 (white)."""
     return Preprocess((0.0,) * channels, (1.0,) * channels)
 
 
 def patches_in_units(moments: PatchMoments, pixels: Preprocess) -> tuple[Tensor, Tensor]:
-    """Mean and covariance in the units of `pixels`."""
+    """Mean and covariance of the patches, once `pixels` has turned their bytes into numbers."""
     taps = math.prod(moments.kernel_size)
     mean_D, covariance_DD = moments.covariance()
     black_D = torch.tensor(pixels.mean, dtype=torch.float64).repeat_interleave(taps)

@@ -1,8 +1,8 @@
-"""A basis as a file: a checkpoint of kind `basis`, whose components are checked against its own moments.
+"""A basis as a file of kind `basis`. On reading, its components are checked against the sums in the same file.
 
-Tensors: eigenvectors (D, D), eigenvalues, mean (float64, in units of the patches), sums and scatter (int64, in
-bytes). The header's `input` has the kernel's size, the channels, how many images and patches, the data set's
-name, classes and digest, and how bytes become the units of the patches.
+Tensors: eigenvectors (D, D), eigenvalues and mean (float64), sums and scatter (int64, in bytes). The header's `input`
+has the kernel's size, the channels, the numbers of images and patches, the data set's name, classes and digest, and how
+bytes become the numbers that patches consist of.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from lcstool.errors import BadInputError
 
 # Shape suffixes: D = channels * rows * columns entries of a patch, and as many components.
 
-# How far eigenvectors may be from orthogonal, and from those of their covariance relative to its trace.
+# How far eigenvectors may be from orthonormal, and the covariance in their coordinates from diagonal, over its trace.
 _TOLERANCE = 1e-9
 
 
@@ -27,7 +27,7 @@ def save_basis(basis: PatchBasis, out: str | Path, history: Iterable[dict[str, A
     """Write a basis; errors as in `write_checkpoint`.
 
     Args:
-        basis: To be written.
+        basis: The basis to write.
         out: A path, or `-` for standard output.
         history: Entries of the stages that led to it.
     """
@@ -41,7 +41,7 @@ def save_basis(basis: PatchBasis, out: str | Path, history: Iterable[dict[str, A
         "eigenvectors": basis.eigenvectors_DD, "eigenvalues": basis.eigenvalues_D, "mean": basis.mean_D,
         "sums": moments.sums_D, "scatter": moments.scatter_DD,
     }  # fmt: skip
-    header = Header("basis", input=about | basis.pixels.to_json(), history=tuple(history))
+    header = Header(kind="basis", input=about | basis.pixels.to_json(), history=tuple(history))
     write_checkpoint(out, header, tensors)
 
 
@@ -49,8 +49,8 @@ def open_basis(source: str | Path) -> PatchBasis:
     """Read a basis and check it.
 
     Raises:
-        BadInputError: another kind, wrong shapes, values that are not finite, or components that are not those of
-            the covariance in the file.
+        BadInputError: a file of another kind, wrong shapes, values that are not finite, or components that are not
+            the eigenvectors of the covariance in the file.
     """
     checkpoint = open_checkpoint(source)
     where = checkpoint.where
@@ -85,7 +85,12 @@ def open_basis(source: str | Path) -> PatchBasis:
         if not tensor.isfinite().all():
             raise BadInputError(f"{where}: tensor {name!r} holds values that are not finite")
     moments = PatchMoments(
-        (rows, columns), channels, num_images, num_patches, tensors["sums"], tensors["scatter"]
+        kernel_size=(rows, columns),
+        channels=channels,
+        num_images=num_images,
+        num_patches=num_patches,
+        sums_D=tensors["sums"],
+        scatter_DD=tensors["scatter"],
     )
     vectors_DD, values_D, mean_D = (tensors[name] for name in ("eigenvectors", "eigenvalues", "mean"))
     identity_DD = torch.eye(size, dtype=torch.float64)
@@ -104,4 +109,11 @@ def open_basis(source: str | Path) -> PatchBasis:
         raise BadInputError(
             f"{where}: the eigenvalues do not descend to zero, or the mean is not that of the sums"
         )
-    return PatchBasis(moments, pixels, vectors_DD, values_D, mean_D, images)
+    return PatchBasis(
+        moments=moments,
+        pixels=pixels,
+        eigenvectors_DD=vectors_DD,
+        eigenvalues_D=values_D,
+        mean_D=mean_D,
+        images=images,
+    )

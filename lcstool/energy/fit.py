@@ -1,6 +1,6 @@
-"""The number of steps at which a prediction comes closest to a measured profile.
+"""Find the number of gradient steps at which a predicted profile is most like a measured one.
 
-Ref: Chowers & Weiss 2023 (arXiv 2206.02454), section 4, compares profiles by Pearson r.
+Ref: Chowers & Weiss 2023 (arXiv 2206.02454), section 4, who compare profiles by Pearson r.
 """
 
 import math
@@ -22,17 +22,18 @@ _PER_DECADE = 25
 _MOST_DECADES = 24
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
-    """The best number of steps, and how far the filters determine it.
+    """The best number of steps, and how uncertain it is.
 
     Attributes:
-        steps: Where r is largest; as a real number where the descent allows one.
-        pearson: r there.
-        energy_D: The prediction there.
-        band: r over resamplings of the filters, the steps fitted anew for each; None of a single filter.
-        steps_low, steps_high: Quantiles of 2.5 % and 97.5 % of the steps so fitted, to a few per cent, or None.
-        at_edge: Whether the best lies at an end of the range, so that the number of steps means little.
+        steps: The number of steps with the largest r; not whole, unless the descent allows only whole numbers.
+        pearson: r at that number.
+        energy_D: The prediction at that number.
+        band: r over bootstrap samples of the filters, with the steps fitted again each time; None for a single filter.
+        steps_low, steps_high: 2.5 % and 97.5 % quantiles of those fitted steps, accurate to a few per cent; None for a
+            single filter.
+        at_edge: Whether the best number is an end of the range, so that even more or fewer steps might fit better.
     """
 
     steps: float
@@ -45,7 +46,10 @@ class Fit:
 
 
 def steps_range(problem: LinearProblem, descent: Descent) -> tuple[float, float]:
-    """From where the fastest direction has hardly begun to where the slowest has settled, 24 decades at most."""
+    """The range of steps worth trying, at most 24 powers of ten.
+
+    At its lower end the fastest direction has hardly moved, at its upper end the slowest one has converged.
+    """
     square_E = problem.roots_E.square() * descent.rate(problem.num_images)
     moving_E = square_E[square_E > 0]
     if not len(moving_E):
@@ -65,16 +69,16 @@ def fit_steps(
     """Find the number of steps whose prediction has the largest Pearson r with a measured profile.
 
     Args:
-        profile: Measured.
-        predict: From a number of steps to the predicted profile (D,); or to energies (M, D) predicted of each of the
-            filters, which are then resampled together with those measured.
+        profile: The measured profile.
+        predict: From a number of steps to the predicted profile (D,); or to the energies (M, D) predicted for each
+            filter, which are then resampled together with the measured ones.
         bounds: Fewest and most steps, 0 < fewest < most.
-        generator: Of the bootstrap over filters.
-        whole: Whether only whole numbers are allowed (a descent that overshoots).
-        num_draws: Resamplings of the filters.
+        generator: Source of the bootstrap's random numbers.
+        whole: Whether only whole numbers of steps make sense, as for a descent that overshoots.
+        num_draws: Number of bootstrap samples.
 
     Raises:
-        BadInputError: bounds that are none.
+        BadInputError: `bounds` is not a range.
     """
     low, high = max(bounds[0], 1.0) if whole else bounds[0], bounds[1]
     if not (0 < low < high < math.inf):
@@ -96,7 +100,7 @@ def fit_steps(
         candidates.append(_steps(float(found.x), whole))
     steps = min(candidates, key=lambda count: misfit(math.log(count)))
     at_edge = best in (0, len(steps_T) - 1)
-    # The best is no point of the grid; without it the bootstrap could not find it again.
+    # The best number lies between points of the grid; the bootstrap must be able to choose it too.
     steps_T, predicted = torch.cat([steps_T, steps_T.new_tensor([steps])]), [*predicted, predict(steps)]
     band = steps_low = steps_high = None
     if profile.num_filters > 1:
@@ -108,7 +112,13 @@ def fit_steps(
         ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
         steps_low, steps_high = torch.quantile(steps_T[index_B], ends).tolist()
     return Fit(
-        steps, -misfit(math.log(steps)), profile_of(predicted[-1]), band, steps_low, steps_high, at_edge
+        steps=steps,
+        pearson=-misfit(math.log(steps)),
+        energy_D=profile_of(predicted[-1]),
+        band=band,
+        steps_low=steps_low,
+        steps_high=steps_high,
+        at_edge=at_edge,
     )
 
 
@@ -118,7 +128,7 @@ def _steps(log_steps: float, whole: bool) -> float:
 
 
 def overshoots(problem: LinearProblem, descent: Descent) -> bool:
-    """Whether some direction changes sign at each step, so that only whole numbers of steps have a meaning."""
+    """Whether in some direction each step jumps past the minimum, so that only whole numbers of steps make sense."""
     return descent.rate(problem.num_images) * problem.roots_E.square().max().item() > 1
 
 
@@ -130,15 +140,15 @@ def fit_descent(
     generator: torch.Generator,
     num_draws: int = 1000,
 ) -> Fit:
-    """Fit the steps of a prediction of gradient descent, over the range and the numbers that its rate allows.
+    """Fit the number of gradient steps, over the whole range that makes sense for this learning rate.
 
     Args:
-        profile: Measured, in the problem's basis.
-        problem: Of the data.
-        descent: Its rate; its steps are fitted.
-        predict: Of a problem after a descent, as in `fit_steps`.
-        generator: Of the bootstrap.
-        num_draws: Resamplings of the filters.
+        profile: The measured profile, in the problem's basis.
+        problem: The least-squares problem of the images.
+        descent: Learning rate, width and loss; its steps are replaced by those tried.
+        predict: From the problem and a descent to a prediction as in `fit_steps`.
+        generator: Source of the bootstrap's random numbers.
+        num_draws: Number of bootstrap samples.
     """
     low, high = steps_range(problem, descent)
     return fit_steps(

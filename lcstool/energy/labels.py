@@ -1,4 +1,4 @@
-"""Labels that are known to depend on one principal component: what a first layer should then learn.
+"""Labels that depend on one principal component only, so that it is known what a first layer should learn.
 
 Ref: Chowers & Weiss 2023 (arXiv 2206.02454), Fig. 7.
 """
@@ -21,16 +21,18 @@ def pca_labels(
     component: int,
     num_classes: int,
 ) -> tuple[Tensor, Tensor]:
-    """Split images into classes by their mean patch's projection on one component, equally over training images.
+    """Label images by the projection of their mean patch on one component.
+
+    Thresholds are chosen so that all classes have equally many training images.
 
     Args:
-        train, test: uint8 blocks (B, C, H, W); `train` is gone through twice.
-        kernel_size: Of the patches.
-        component: From 0, the one of largest variance.
-        num_classes: L.
+        train, test: uint8 blocks (B, C, H, W).
+        kernel_size: Rows and columns of the patches.
+        component: Number of the component; 0 is the one of largest variance.
+        num_classes: Number of classes L.
 
     Returns:
-        Labels of the training and the test images, int64; the test images by the training images' thresholds.
+        Labels of the training and of the test images, int64, by the same thresholds.
 
     Raises:
         BadInputError: there is no such component.

@@ -1,11 +1,12 @@
-"""The closed form of a linear convolutional network's filters under gradient descent.
+"""The filters of a linear convolutional network after any number of gradient steps, in closed form.
 
-The network is one convolution of M filters, averaged over positions and filters: its output is K w, K holding each
-image's mean patch and w the mean filter. All filters receive one gradient, so w descends the least squares
-1/2 ||K w - y||^2 at the rate lr / M, and the filters' spread around w never changes.
+The network is one convolution with M filters whose outputs are averaged over positions and filters. Its output for all
+images is K w, where K has the mean patch of each image as a row and w is the mean filter. All filters get the same
+gradient. So w follows gradient descent on 1/2 ||K w - y||^2 with learning rate lr / M, and the differences between the
+filters and w never change.
 
 Ref: Chowers & Weiss 2023 (arXiv 2206.02454), theorems 4.1-4.4 and A.1-A.5. Departs: the algebra printed for A.3
-(eqs. 10-17) drops a factor and expands matrices that do not commute; the form here is exact.
+    (eqs. 10-17) drops a factor and treats matrices as if they commuted; the form here is exact.
 """
 
 import math
@@ -21,15 +22,16 @@ from lcstool.errors import BadInputError, NonFiniteError
 # Shape suffixes: N images, M filters, D components of the basis; E directions: eigenvectors of K^T K, also D many.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Descent:
     """Gradient descent on a linear network.
 
     Attributes:
-        steps: Number of steps; not whole only where no direction overshoots; `inf` is the limit.
+        steps: Number of steps; it may be fractional if no step jumps past a minimum, and infinite for the limit.
         lr: Learning rate of the filters.
-        width: Number of filters M; the mean filter moves as one filter would at lr / M.
-        loss: `half-sum` is 1/2 ||K w - y||^2, `half-mean` that over N; `sum` and `mean` (torch's MSELoss) twice those.
+        width: Number of filters M; the mean filter moves as a single filter would at learning rate lr / M.
+        loss: `half-sum` is 1/2 ||K w - y||^2 and `half-mean` is that over N; `sum` and `mean` (torch's MSELoss) are
+            twice those.
     """
 
     steps: float
@@ -46,23 +48,25 @@ class Descent:
             )
 
     def rate(self, num_images: int) -> float:
-        """eta of the least squares 1/2 ||K w - y||^2 in the mean filter."""
+        """The learning rate eta with which the mean filter descends 1/2 ||K w - y||^2."""
         rate = self.lr / self.width * (2 if self.loss in ("sum", "mean") else 1)
         return rate / num_images if self.loss.endswith("mean") else rate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LinearProblem:
-    """Least squares of labels on mean patches, in the components of a basis, decomposed once: K = U S V^T.
+    """Least squares of labels y on mean patches K, with K's singular value decomposition K = U S V^T.
+
+    Coordinates are those along the components of a basis.
 
     Attributes:
-        roots_E: S, the singular values of K, zero where K has no more rank; their squares are the s of K^T K.
-        directions_DE: V, a direction a column.
-        target_E: U^T y; zero where S is. None if no labels were given.
-        half_E: U^T (1/2, ..., 1/2), the expected target under random labels.
-        components_DD: The basis, a component a row.
-        num_images: N.
-        warnings: What makes the theory inapplicable.
+        roots_E: Singular values S of K, zero beyond its rank; their squares are the eigenvalues s of K^T K.
+        directions_DE: V, one direction in each column.
+        target_E: U^T y, zero where S is zero; None if no labels were given.
+        half_E: U^T (1/2, ..., 1/2), the expected target if labels are random.
+        components_DD: The basis, one component in each row.
+        num_images: Number of images N.
+        warnings: Reasons why the theory may not apply.
     """
 
     roots_E: Tensor
@@ -78,12 +82,12 @@ class LinearProblem:
         """Decompose the problem.
 
         Args:
-            average_ND: K: mean patch of each image (uncentred, raw pixels).
-            labels_N: y: 0 or 1 for each image; None for random labels only.
-            basis: Whose components the profiles are taken in; None takes the pixels themselves.
+            average_ND: K, the mean patch of each image, in raw pixels.
+            labels_N: y, 0 or 1 for each image; None if only random labels will be asked about.
+            basis: Its components are the coordinates; None for the pixels themselves.
 
         Raises:
-            BadInputError: shapes that do not agree, values that are not finite, no images.
+            BadInputError: shapes that do not agree, values that are not finite, or no images.
         """
         average_ND = average_ND.double()
         if average_ND.ndim != 2 or not average_ND.numel() or not average_ND.isfinite().all():
@@ -98,8 +102,8 @@ class LinearProblem:
         if basis is not None:
             components_DD = basis.eigenvectors_DD
             average_ND = basis.project(average_ND)
-        # K^T K would square the condition number. A triangle R in K's place has its singular values, and beside
-        # it stand the targets in the same rotation.
+        # Working with K^T K would square the condition number. The triangle R of a QR decomposition has the singular
+        # values of K, and the columns beside it are the targets in the same rotated coordinates.
         stacked = torch.cat([average_ND, torch.stack(targets, dim=1)], dim=1)
         triangle = torch.linalg.qr(stacked, mode="r")[1]
         left, values, right = torch.linalg.svd(triangle[:, :size])
@@ -111,24 +115,35 @@ class LinearProblem:
         warnings = _warnings(average_ND, labels_N)
         target_E = rotated[:, 1] if labels_N is not None else None
         return LinearProblem(
-            roots_E, right.T, target_E, rotated[:, 0], components_DD, num_images, tuple(warnings)
+            roots_E=roots_E,
+            directions_DE=right.T,
+            target_E=target_E,
+            half_E=rotated[:, 0],
+            components_DD=components_DD,
+            num_images=num_images,
+            warnings=tuple(warnings),
         )
 
     @staticmethod
     def of_patches(basis: PatchBasis) -> "LinearProblem":
-        """Of single patches instead of images' mean patches: K's centred second moments are the basis's own.
+        """The problem of single patches instead of each image's mean patch, for random labels only.
 
-        The components are then the directions, so that under random labels e_i^2 is (1 - q_i^t)^2 / (4 s_i), s_i being
-        N times the eigenvalue of component i.
+        K^T K is then N times the covariance of the patches, so the directions are the components themselves, and s_i is
+        N times the eigenvalue of component i. Under random labels the profile is e_i^2 = (1 - q_i^t)^2 / (4 s_i).
 
-        Ref: the formula as the authors' published code fits it to nonlinear CNNs (CW section 4).
+        Ref: the formula in the authors' published code, which they fit to nonlinear CNNs (CW section 4).
         """
         values_D, num_images = basis.eigenvalues_D, basis.moments.num_images
         roots_D = (num_images * values_D).sqrt()
         roots_D[values_D <= basis.num_components * torch.finfo(torch.float64).eps * values_D[0]] = 0
         identity_DD = torch.eye(basis.num_components, dtype=torch.float64)
         return LinearProblem(
-            roots_D, identity_DD, None, torch.zeros_like(roots_D), basis.eigenvectors_DD, num_images
+            roots_E=roots_D,
+            directions_DE=identity_DD,
+            target_E=None,
+            half_E=torch.zeros_like(roots_D),
+            components_DD=basis.eigenvectors_DD,
+            num_images=num_images,
         )
 
     @property
@@ -136,11 +151,11 @@ class LinearProblem:
         return len(self.roots_E)
 
     def powers(self, descent: Descent) -> tuple[Tensor, Tensor]:
-        """q^t and 1 - q^t for each direction (E,), q = 1 - eta s, without loss of digits.
+        """q^t and 1 - q^t for each direction (E,), where q = 1 - eta s, both to full precision.
 
         Raises:
-            BadInputError: a step count that is not whole, or infinite, where q < 0 or |q| >= 1 leaves no such power.
-            NonFiniteError: a power beyond float64.
+            BadInputError: a fractional number of steps although some q < 0, or infinitely many although some q <= -1.
+            NonFiniteError: a power is too large for float64.
         """
         x_E = descent.rate(self.num_images) * self.roots_E.square()
         steps = descent.steps
@@ -168,12 +183,12 @@ class LinearProblem:
     def filter_after(
         self, descent: Descent, initial_D: Tensor | None = None, expected: bool = False
     ) -> Tensor:
-        """The mean filter's coefficients along the components, (D,), after gradient descent.
+        """The mean filter's coordinates (D,) along the components after gradient descent.
 
         Args:
-            descent: Steps and rate.
-            initial_D: The coefficients before; None is zero.
-            expected: Under random labels, instead of those given.
+            descent: Steps, learning rate, width and loss.
+            initial_D: The coordinates at the start; None for zero.
+            expected: Take the expectation over random labels instead of the labels given.
         """
         power_E, rest_E = self.powers(descent)
         target_E = self.half_E if expected else self.target_E
@@ -185,9 +200,10 @@ class LinearProblem:
         return self.directions_DE @ move_E
 
     def regulariser(self, descent: Descent) -> Tensor:
-        """Lambda (D, D) with which early stopping is ridge regression: w_t = (K^T K + Lambda)^-1 K^T y.
+        """The matrix Lambda (D, D) for which stopping after t >= 1 steps is ridge regression with penalty Lambda.
 
-        Lambda = V diag(s q^t / (1 - q^t)) V^T, and 1 / (eta t) where s = 0; at least one step.
+        That is w_t = (K^T K + Lambda)^-1 K^T y, with Lambda = V diag(s q^t / (1 - q^t)) V^T, and 1 / (eta t) where
+        s = 0.
         """
         if descent.steps <= 0:
             raise BadInputError("before the first step no regulariser gives the filter zero")
@@ -201,12 +217,12 @@ class LinearProblem:
 
 
 def over_roots(value_E: Tensor, root_E: Tensor) -> Tensor:
-    """value / root, 0 where the root vanishes: no image speaks of such a direction."""
+    """value / root, or 0 where the root is 0: the images have no component in such a direction."""
     return torch.where(root_E > 0, value_E / torch.where(root_E > 0, root_E, 1), 0)
 
 
 def _warnings(average_ND: Tensor, labels_N: Tensor | None) -> list[str]:
-    """What of the data does not suit the theory."""
+    """How the data differ from what the theory assumes."""
     found = []
     if labels_N is not None and not ((labels_N == 0) | (labels_N == 1)).all():
         found.append("the labels are not 0 and 1, as the theory takes them")

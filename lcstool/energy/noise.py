@@ -1,7 +1,8 @@
-"""Energies of random weights: what profiles are compared with, and how far apart they lie by chance.
+"""Energies of random weights, with which profiles are compared.
 
-The patches of a dense unit overlap, so their projections are correlated, from place to place and between components:
-the energies of such units scatter together, and their profiles correlate more widely by chance than those of filters.
+The patches of a dense unit overlap, so their projections are correlated, both between positions and between components.
+Therefore the profiles of random dense units vary more, and correlate by chance more strongly, than those of random
+filters.
 """
 
 import math
@@ -17,15 +18,16 @@ from lcstool.energy.patches import windows
 
 
 def dense_noise(basis: PatchBasis, image: tuple[int, int]) -> Tensor:
-    """Covariance (D, D) of a dense unit's squared energies along the components, its weights uniform, of variance 1.
+    """Covariance (D, D) of the squared energies of a dense unit with random weights of variance 1.
 
-    A squared energy is a mean over positions. Two projections of normal weights have squares of covariance
-    2 <p_d, p_d' shifted>^2, which depends on the positions by their displacement alone; of uniform weights, as torch
-    initialises them, the excess kurtosis of -6/5 takes from that what single pixels contribute.
+    A squared energy along component d is the mean over positions of squared projections on p_d. If weights are normal,
+    the squares of the projections on p_d at one position and on p_d' at another have the covariance
+    2 <p_d, p_d' shifted>^2, where the shift is the displacement between the positions. torch initialises weights
+    uniformly; their excess kurtosis of -6/5 adds a negative term for each pixel that both patches share.
 
     Args:
         basis: Of the patches.
-        image: Height and width of what the unit sees.
+        image: Height and width of the image that the unit sees.
     """
     rows, columns = basis.kernel_size
     down, across = image[0] - rows + 1, image[1] - columns + 1
@@ -34,7 +36,7 @@ def dense_noise(basis: PatchBasis, image: tuple[int, int]) -> Tensor:
     for i in range(min(rows, down)):
         for j in range(1 - min(columns, across), min(columns, across)):
             if (i, j) < (0, 0):
-                continue  # the opposite displacement gives the transpose
+                continue  # the opposite displacement is added as the transpose below
             left, right = max(0, -j), max(0, j)
             one_DK = components_DCIJ[..., i:, right : columns - left].flatten(1)
             other_DK = components_DCIJ[..., : rows - i, left : columns - right].flatten(1)
@@ -54,14 +56,15 @@ def random_energies(
     num_draws: int,
     noise_DD: Tensor | None = None,
 ) -> Tensor:
-    """Profiles (B, D) of banks of random (normal) filters, up to their scale.
+    """Profiles (B, D), up to their scale, of banks of random (normal) filters.
 
     Args:
-        num_filters: Of a bank.
-        num_components: Dimension of the filters.
-        random: Of the draws; `numpy_stream` makes one.
-        num_draws: Banks.
-        noise_DD: As in `EnergyProfile`: the mean over units is then taken as normal.
+        num_filters: How many filters a bank has.
+        num_components: Dimension of a filter.
+        random: Source of the random numbers; `numpy_stream` makes one.
+        num_draws: Number of banks B.
+        noise_DD: As in `EnergyProfile`. If given, squared energies are drawn from a normal distribution with this
+            covariance over the number of filters.
     """
     shape = (num_draws, num_components)
     if noise_DD is None:
@@ -74,5 +77,5 @@ def random_energies(
 
 
 def numpy_stream(generator: torch.Generator) -> np.random.Generator:
-    """Numpy's generator of a torch generator's seed: torch draws no chi-square numbers from one."""
+    """A numpy generator seeded by a torch generator, since torch draws no chi-square numbers from a given generator."""
     return np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))

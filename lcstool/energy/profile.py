@@ -1,4 +1,4 @@
-"""Energy profiles: how much of a layer's filters lies along each principal component of the patches.
+"""Energy profiles: how strongly a layer's filters respond, on average, to each principal component of image patches.
 
 Ref: Chowers & Weiss 2023 (arXiv 2206.02454), section 2.
 """
@@ -16,16 +16,16 @@ from lcstool.errors import BadInputError
 # Shape suffixes: N images, M filters, D components, L classes, R profiles, B draws, G groups.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EnergyProfile:
-    """The energy of a bank of filters along the components of a basis.
+    """The energy of a bank (set) of filters along each component of a basis.
 
     Attributes:
         projections_MD: Inner product of each filter with each component, float64.
         basis: Digest of the basis; profiles of different bases are never compared.
         unit: Whether the profile is scaled to length 1.
-        noise_DD: Of units whose patches overlap, the covariance of a random one's squared energies (`dense_noise`);
-            None where a filter's projections are independent.
+        noise_DD: For dense units, whose patches overlap: the covariance of a random unit's squared energies, from
+            `dense_noise`. None for filters, whose projections are independent.
     """
 
     projections_MD: Tensor
@@ -39,20 +39,20 @@ class EnergyProfile:
 
     @property
     def energy_D(self) -> Tensor:
-        """Root mean square over the filters of their projections (scaled, if `unit`)."""
+        """The profile: root mean square of the filters' projections, scaled to length 1 if `unit`."""
         return self._scaled(self.projections_MD.square().mean(dim=0).sqrt())
 
     @property
     def is_flat(self) -> bool:
-        """Whether all components have one energy, as those of a layer of zeros: nothing correlates with that."""
+        """Whether all energies are equal, as for a layer of zeros; such a profile has no correlations."""
         return bool(self.energy_D.min() == self.energy_D.max())
 
     def weighted(self, weights_BM: Tensor) -> Tensor:
-        """Profiles (B, D) of the filters by weights that sum to 1."""
+        """Profiles (B, D) in which filters count by weights that sum to 1 in each row."""
         return self._scaled((weights_BM @ self.projections_MD.square()).sqrt())
 
     def resampled(self, num_draws: int, generator: torch.Generator) -> Tensor:
-        """Profiles (B, D) of banks of as many filters drawn from these with replacement: the bootstrap."""
+        """Bootstrap: profiles (B, D) of banks whose filters are drawn from these with replacement."""
         return self.weighted(resampling(self.num_filters, num_draws, generator))
 
     def _scaled(self, energy: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class EnergyProfile:
 
 
 def resampling(num_filters: int, num_draws: int, generator: torch.Generator) -> Tensor:
-    """The share (B, M) that each filter has in as many drawn with replacement."""
+    """Weights (B, M) of the filters in bootstrap samples: how often each was drawn, over the number of filters."""
     chosen = torch.randint(num_filters, (num_draws, num_filters), generator=generator)
     counts_BM = torch.zeros(num_draws, num_filters, dtype=torch.float64)
     counts_BM.scatter_add_(1, chosen, torch.ones_like(counts_BM))
@@ -73,18 +73,19 @@ def resampling(num_filters: int, num_draws: int, generator: torch.Generator) -> 
 def energy_profile(
     filters_MD: Tensor, basis: PatchBasis, initial_MD: Tensor | None = None, normalise: str = "none"
 ) -> EnergyProfile:
-    """The profile of a bank of filters, (M, D) or (M, C, rows, columns).
+    """The profile of a bank of filters.
 
     Args:
-        filters_MD: One filter a row; any floating dtype.
-        basis: Of patches of the same shape.
-        initial_MD: The same filters before training, subtracted.
-        normalise: `filters` scales each filter to length 1 (one that is zero stays so), `profile` the profile.
+        filters_MD: Filters (M, D) or (M, C, rows, columns), of any floating type.
+        basis: A basis of patches of the same shape.
+        initial_MD: The same filters before training; they are subtracted.
+        normalise: `filters` scales each filter to length 1 (zeros stay zeros), `profile` scales the profile.
 
     Raises:
-        BadInputError: no filters, shapes that differ, values that are not finite.
+        BadInputError: no filters, shapes that differ, or values that are not finite.
 
-    Ref: CW eq. 1 and B.3. Departs: a mean over filters where eq. 1 sums, so that banks of different sizes compare.
+    Ref: CW eq. 1 and B.3. Departs: takes the mean over filters where eq. 1 takes the sum, so that banks of different
+        sizes can be compared.
     """
     if normalise not in PROFILE_SCALES:
         raise BadInputError(f"normalisation {normalise!r} is unknown; known: {', '.join(PROFILE_SCALES)}")
@@ -100,25 +101,28 @@ def energy_profile(
     if normalise == "filters":
         length_M = projections_MD.norm(dim=1, keepdim=True)
         projections_MD = projections_MD / torch.where(length_M > 0, length_M, 1)
-    return EnergyProfile(projections_MD, basis.digest, unit=normalise == "profile")
+    return EnergyProfile(projections_MD=projections_MD, basis=basis.digest, unit=normalise == "profile")
 
 
 def group_energy(energy_D: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
-    """Root mean square of a profile within each group of components, (G,): the same for every basis of the group."""
+    """Root mean square of a profile within each group of components, (G,).
+
+    It does not change if the components of a group are rotated into one another.
+    """
     return torch.stack([energy_D[list(group)].square().mean().sqrt() for group in groups])
 
 
 def pearson(a_D: Tensor, b_D: Tensor) -> Tensor:
     """Pearson r along the last axis, leading axes broadcast; 0 where either side is constant."""
     a_D, b_D = (x.double() - x.double().mean(dim=-1, keepdim=True) for x in (a_D, b_D))
-    # Scaled before they are squared: the filters of a dead layer can be as small as 1e-200.
+    # Scale before squaring: the filters of a dead layer can be as small as 1e-200.
     a_D, b_D = (x / x.abs().amax(dim=-1, keepdim=True).clamp(min=1e-300) for x in (a_D, b_D))
     norms = a_D.norm(dim=-1) * b_D.norm(dim=-1)
     return ((a_D * b_D).sum(dim=-1) / torch.where(norms > 0, norms, 1)).clamp(-1, 1)
 
 
 def correlation_matrix(profiles: Sequence[EnergyProfile]) -> Tensor:
-    """Pearson r of each profile with each other, (R, R); BadInputError if they were taken in different bases."""
+    """Pearson r (R, R) between all profiles; BadInputError if they were taken in different bases."""
     for profile in profiles:
         if profile.basis != profiles[0].basis:
             raise BadInputError(
@@ -132,16 +136,16 @@ def correlation_matrix(profiles: Sequence[EnergyProfile]) -> Tensor:
 def label_correlations(
     average_ND: Tensor, basis: PatchBasis, labels_N: Tensor, num_classes: int | None = None
 ) -> Tensor:
-    """Pearson r of each class's indicator with the images' mean projection on each component, (L, D).
+    """Pearson r (L, D) between belonging to a class (1 or 0) and the projection of an image's mean patch.
 
     Args:
-        average_ND: Mean patch of each image, in the basis's units (`PatchBasis.average_patches`).
-        basis: Of the patches.
-        labels_N: Class numbers.
-        num_classes: L; None counts to the largest label. A class without images has r = 0.
+        average_ND: Mean patch of each image, from `PatchBasis.average_patches`.
+        basis: The basis, on whose components patches are projected.
+        labels_N: Class number of each image.
+        num_classes: Number of classes L; None for the largest label plus 1. A class without images has r = 0.
 
     Raises:
-        BadInputError: as many labels as images were expected.
+        BadInputError: there are not as many labels as images, or none.
 
     Ref: CW Fig. 5.
     """

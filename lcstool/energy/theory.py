@@ -1,4 +1,4 @@
-"""Predicted energy profiles of a linear convolutional network: after some steps, at the optimum, under random labels.
+"""Predicted energy profiles of a linear convolutional network: after some steps, at the optimum, for random labels.
 
 Ref: Chowers & Weiss 2023 (arXiv 2206.02454), theorems 4.1-4.4.
 """
@@ -14,16 +14,18 @@ from lcstool.errors import BadInputError
 # Shape suffixes: M filters, D components of the basis; E directions: eigenvectors of K^T K, also D many.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """A predicted profile: e_i^2 = mean_i^2 + label_variance_i + filter_variance_i.
 
     Attributes:
-        mean_D: The (expected) mean filter along each component.
-        label_variance_D: Its variance over random labels.
-        filter_variance_D: Variance around it: over the filters, and over their initialisation where that is random.
-        warnings: What makes the prediction doubtful.
-        energies_MD: Of each filter, where those before training are given; their root mean square is the profile.
+        mean_D: The mean filter along each component; if labels are random, its expectation.
+        label_variance_D: Variance of the mean filter over random labels.
+        filter_variance_D: Variance of the filters around the mean filter, and of the mean filter over random initial
+            filters.
+        warnings: Reasons to doubt the prediction.
+        energies_MD: The energies of each filter if the initial filters are given, else None; the profile is their root
+            mean square over filters.
     """
 
     mean_D: Tensor
@@ -40,65 +42,84 @@ class Prediction:
 def linear_gd_profile(
     problem: LinearProblem, descent: Descent, filters_MD: Tensor | None = None, sigma: float = 0.0
 ) -> Prediction:
-    """The profile of a linear network after `descent.steps` steps.
+    """The profile of a linear network after `descent.steps` steps of gradient descent.
 
     Args:
-        problem: With labels.
-        descent: Steps, rate, width and loss.
-        filters_MD: The filters before training, for the exact profile of this run; M is then the width.
-        sigma: Without them, the standard deviation of each of their entries: the profile expected of M random filters.
-            It is the root of the expected e^2.
+        problem: The images and their labels.
+        descent: Steps, learning rate, width and loss.
+        filters_MD: The `descent.width` filters before training, for the exact profile of one run.
+        sigma: If no filters are given: the standard deviation of the entries of random ones. The profile is then the
+            square root of the expected e^2.
 
     Raises:
-        BadInputError: filters of another shape or number, a step count that the rate does not allow.
-        NonFiniteError: a diverging descent beyond float64.
+        BadInputError: filters of another shape or number, or a number of steps that the learning rate does not allow.
+        NonFiniteError: the descent diverges beyond float64.
     """
     initial_D, variance_D, offsets_MD = _initial(problem, descent, filters_MD, sigma)
     mean_D = problem.filter_after(descent, initial_D)
     energies_MD = None if offsets_MD is None else (offsets_MD + mean_D).abs()
-    warnings = _all_warnings(problem, descent)
-    return Prediction(mean_D, torch.zeros_like(mean_D), variance_D, warnings, energies_MD)
+    return Prediction(
+        mean_D=mean_D,
+        label_variance_D=torch.zeros_like(mean_D),
+        filter_variance_D=variance_D,
+        warnings=_all_warnings(problem, descent),
+        energies_MD=energies_MD,
+    )
 
 
 def random_label_profile(
     problem: LinearProblem, descent: Descent, filters_MD: Tensor | None = None, sigma: float = 0.0
 ) -> Prediction:
-    """The root of e^2 expected when each label is 0 or 1 by the toss of a coin; arguments as in `linear_gd_profile`.
+    """The square root of the expected e^2 if each label is 0 or 1 with probability 1/2.
 
-    E[w_p^2] = (E w_p)^2 + 1/4 sum_k V_pk^2 (1 - q_k^t)^2 / s_k: the mean and the variance of the labels.
-    Labels of the problem play no part.
+    E[w_p^2] = (E w_p)^2 + 1/4 sum_k V_pk^2 (1 - q_k^t)^2 / s_k; the first term comes from the mean of the labels, the
+    second from their variance. Arguments as in `linear_gd_profile`; the problem's own labels are not used.
 
-    Ref: CW theorems 4.3 and 4.4. Departs: both terms at once, of which the versions of the paper keep one or the other.
+    Ref: CW theorems 4.3 and 4.4. Departs: has both terms; each version of the paper has only one of them.
     """
     initial_D, variance_D, offsets_MD = _initial(problem, descent, filters_MD, sigma)
     mean_D = problem.filter_after(descent, initial_D, expected=True)
     _, rest_E = problem.powers(descent)
     spread_D = problem.directions_DE.square() @ over_roots(rest_E, problem.roots_E).square() / 4
     energies_MD = None if offsets_MD is None else ((offsets_MD + mean_D).square() + spread_D).sqrt()
-    return Prediction(mean_D, spread_D, variance_D, _all_warnings(problem, descent), energies_MD)
+    return Prediction(
+        mean_D=mean_D,
+        label_variance_D=spread_D,
+        filter_variance_D=variance_D,
+        warnings=_all_warnings(problem, descent),
+        energies_MD=energies_MD,
+    )
 
 
 def optimal_profile(problem: LinearProblem, sigma: float = 0.0) -> Prediction:
-    """The profile of the least-squares filter mu = (K^T K)^-1 K^T y (the shortest one where K^T K is singular).
+    """The profile of the least-squares filter mu = (K^T K)^-1 K^T y; if K^T K is singular, of the shortest such filter.
 
     Args:
-        problem: With labels.
-        sigma: Standard deviation of the filters' entries around it.
+        problem: The images and their labels.
+        sigma: Standard deviation of the filters' entries around mu.
 
     Ref: CW theorem 4.1.
     """
     if problem.target_E is None:
         raise BadInputError("this prediction needs labels, and none were given")
     mean_D = problem.directions_DE @ over_roots(problem.target_E, problem.roots_E)
-    variance_D = torch.full_like(mean_D, sigma**2)
-    warnings = _singular(problem, "of the optimal filters the shortest is taken")
-    return Prediction(mean_D, torch.zeros_like(mean_D), variance_D, warnings)
+    return Prediction(
+        mean_D=mean_D,
+        label_variance_D=torch.zeros_like(mean_D),
+        filter_variance_D=torch.full_like(mean_D, sigma**2),
+        warnings=_singular(problem, "of the optimal filters the shortest is taken"),
+    )
 
 
 def _initial(
     problem: LinearProblem, descent: Descent, filters_MD: Tensor | None, sigma: float
 ) -> tuple[Tensor | None, Tensor, Tensor | None]:
-    """The mean filter to begin with, the variance added to its square at the end, and each filter less the mean."""
+    """What the initial filters contribute.
+
+    Returns:
+        The initial mean filter (None for random filters), the variance to be added to the squared mean filter at the
+        end, and the differences of the filters from their mean (None for random filters).
+    """
     size = problem.num_components
     if filters_MD is not None:
         flat_MD = filters_MD.detach().flatten(1).double()
@@ -124,7 +145,7 @@ def _all_warnings(problem: LinearProblem, descent: Descent) -> tuple[str, ...]:
 
 
 def _singular(problem: LinearProblem, consequence: str) -> tuple[str, ...]:
-    """The problem's warnings, and what becomes of directions that no image has."""
+    """The problem's warnings, and one more if some directions occur in no image."""
     rank, size = int((problem.roots_E > 0).sum()), problem.num_components
     if rank == size:
         return problem.warnings

@@ -1,4 +1,8 @@
-"""Linear convolutional networks: which filters they can represent, in how many ways, and which one is nearest."""
+"""Linear convolutional networks: the filters that they can represent, how they train, and where training ends.
+
+Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), called K21; Kohn, Montufar, Shahverdi & Trager 2023
+(arXiv 2304.05752), called K23.
+"""
 
 from lcstool.lcn.architecture import LinearConvArchitecture
 from lcstool.lcn.factor import Factorization, count_factorizations, factorizations, iterate_factorizations

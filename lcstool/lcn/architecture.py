@@ -1,4 +1,6 @@
-"""One-dimensional linear convolutional networks: kernel sizes, strides, and the filter that the layers amount to.
+"""One-dimensional linear convolutional networks: kernel sizes, strides, and the one filter that all layers make.
+
+Without activations, layers one after another are a single convolution. Its filter is called the end-to-end filter.
 
 Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), sections 2-4 (K21); Kohn, Montufar, Shahverdi & Trager
 2023 (arXiv 2304.05752), sections 2 and 3 (K23).
@@ -20,14 +22,15 @@ from lcstool.lcn.polynomial import multiply
 
 @dataclass(frozen=True)
 class LinearConvArchitecture:
-    """Layers without biases, channels or activations, the first one applied first.
+    """Layers without biases or activations and with one channel each; the first one is applied first.
 
     Attributes:
         kernels: Kernel size of each layer, at least 1.
-        strides: Stride of each layer, at least 1. The last one changes the stride of the whole, never its filter.
+        strides: Stride of each layer, at least 1. The last one changes the stride of the end-to-end convolution, but
+            not its filter.
 
     Raises:
-        BadInputError: no layers, not as many strides as kernels, or a number below 1.
+        BadInputError: there are no layers, a stride or a kernel is missing, or a number is below 1.
     """
 
     kernels: tuple[int, ...]
@@ -44,18 +47,24 @@ class LinearConvArchitecture:
             if any(type(size) is not int or size < 1 for size in sizes):
                 raise BadInputError(f"{name} {list(sizes)}; expected whole numbers of at least 1")
 
+    def to_json(self) -> dict[str, list[int]]:
+        return {"kernels": list(self.kernels), "strides": list(self.strides)}
+
     @property
     def num_layers(self) -> int:
         return len(self.kernels)
 
     @cached_property
     def spread(self) -> tuple[int, ...]:
-        """S_l, the product of the strides before layer l: one of its steps, in entries of the input."""
+        """The spread S_l of each layer: the product of the strides of all layers before it.
+
+        Neighbouring entries of a layer's filter look at places that are this many entries of the input apart.
+        """
         return tuple(math.prod(self.strides[:layer]) for layer in range(self.num_layers))
 
     @property
     def end_size(self) -> int:
-        """Entries k of the end-to-end filter: the dimension of the space around the function space."""
+        """How many entries the end-to-end filter has."""
         return 1 + sum((kernel - 1) * step for kernel, step in zip(self.kernels, self.spread, strict=True))
 
     @property
@@ -64,7 +73,10 @@ class LinearConvArchitecture:
 
     @property
     def dimension(self) -> int:
-        """Of the function space: all entries, less one scale for each pair of neighbouring layers.
+        """The dimension of the function space.
+
+        Scaling one layer up and the next one down leaves the end-to-end filter as it is. So of all entries of the
+        layers, one for each pair of neighbours does not count.
 
         Ref: K23 section 2.
         """
@@ -72,9 +84,9 @@ class LinearConvArchitecture:
 
     @property
     def is_full_dimensional(self) -> bool:
-        """Whether the function space has interior points among all filters of `end_size` entries.
+        """Whether the function space has the dimension `end_size`, and so has interior points.
 
-        So it is where every layer with more than one entry sits at spread 1: strides count only before such a layer.
+        This is the case if every layer with more than one entry has spread 1.
         """
         return self.dimension == self.end_size
 
@@ -84,10 +96,11 @@ class LinearConvArchitecture:
 
     @property
     def num_real_roots_required(self) -> int | None:
-        """Real roots that make a filter a member, counted with multiplicity and at infinity too.
+        """How many real roots a filter must have to be in the function space.
 
-        One for each layer of odd degree, that is of even size. None where strides leave the space lower-dimensional,
-        and membership is no matter of counting.
+        A layer of even size is a polynomial of odd degree, which has a real root: one is needed for each such layer.
+        Roots count with their multiplicity, and roots at infinity count too. None for a lower-dimensional space, where
+        the number of real roots does not decide.
 
         Ref: K21 section 4.
         """
@@ -95,9 +108,9 @@ class LinearConvArchitecture:
 
     @property
     def is_filling(self) -> bool:
-        """Whether every filter of `end_size` entries is a member.
+        """Whether every filter of `end_size` entries is in the function space.
 
-        A form of odd degree has a real root at least, one of even degree may have none.
+        One layer of even size asks for one real root; the end-to-end filter then has odd degree, so it has one.
         """
         return self.is_full_dimensional and self.num_even_kernels <= 1
 
@@ -105,21 +118,21 @@ class LinearConvArchitecture:
         """The end-to-end filter of the layers.
 
         Args:
-            filters: Of each layer, (..., k_l); leading dimensions broadcast.
+            filters: One filter a layer, (..., k_l); their leading dimensions broadcast.
 
         Returns:
-            (..., end_size), float64, part of the autograd graph.
+            (..., end_size), float64; autograd can differentiate it.
 
         Raises:
-            BadInputError: not one filter a layer, or one of another size.
+            BadInputError: there is not one filter for each layer, or one has another size.
         """
         return self._product(self._checked(filters))
 
     def jacobian(self, filters: Sequence[Tensor]) -> Tensor:
-        """Derivatives of `compose`: a column for every entry of every layer, layers in order.
+        """The derivatives of `compose`: one column for each entry of each layer, in the order of the layers.
 
         Args:
-            filters: Of each layer, (..., k_l).
+            filters: One filter a layer, (..., k_l).
 
         Returns:
             (..., end_size, sum k_l), float64.
@@ -131,13 +144,13 @@ class LinearConvArchitecture:
         columns: list[Tensor] = []
         for layer, kernel in enumerate(self.kernels):
             for unit in torch.eye(kernel, dtype=torch.float64, device=checked[layer].device):
-                # compose is linear in each layer: its derivative puts a unit vector in the layer's place.
+                # compose is linear in each layer: its derivative is compose with a unit vector in that layer's place.
                 there = unit.expand_as(checked[layer])
                 columns.append(self._product([*checked[:layer], there, *checked[layer + 1 :]]))
         return torch.stack(columns, dim=-1)
 
     def split(self, flat: Tensor) -> list[Tensor]:
-        """Filters of the layers from one vector of all entries, (..., sum k_l), in the order of `jacobian`."""
+        """Cut one vector of all entries, (..., sum k_l), into the filters of the layers."""
         return list(flat.split(list(self.kernels), dim=-1))
 
     def _product(self, filters: Sequence[Tensor]) -> Tensor:

@@ -1,11 +1,6 @@
-"""What the theory says of where training ends, and whether runs ended so.
+"""Compare where runs ended with where theory says that they end (see `prediction`).
 
-At a critical point where the derivative of the parametrisation has full rank, the loss of filters is critical itself.
-Full rank fails exactly where layers share a root. So a run ends at the floor of the loss, at the zero filter, or at
-layers that share a root, whose end-to-end filter has a repeated one. All else is only typical.
-
-Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), sections 4 and 5; Kohn, Montufar, Shahverdi & Trager 2023
-(arXiv 2304.05752), section 4, for strides.
+Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), sections 4 and 5.
 """
 
 from collections import Counter
@@ -16,63 +11,38 @@ import torch
 from torch import Tensor
 
 from lcstool.errors import BadInputError
-from lcstool.lcn.architecture import LinearConvArchitecture
 from lcstool.lcn.critical import lies_on_boundary, rank_margin
 from lcstool.lcn.hessian import gradient
-from lcstool.lcn.loss import QuadraticLoss
 from lcstool.lcn.patterns import RootPattern, root_pattern
+from lcstool.lcn.prediction import Prediction
 from lcstool.lcn.runs import flattened, gradient_unit
-from lcstool.lcn.space import Membership, membership
 
 # Shape suffixes: R runs, K end-to-end entries.
 
 ZERO_LOSS, SHARED, REGULAR, ZERO_FILTER = "zero loss", "shared root", "regular", "zero filter"
 UNFINISHED, DIVERGED = "unfinished", "diverged"
 
-GRADIENT = 1e-7  # of a finished run, against `gradient_unit`
-_AT_FLOOR = 1e-12  # excess, against that of the zero filter
-_IS_ZERO = 1e-6  # a filter's norm, against the target's
-_SHARED_MARGIN = 1e-4
-_SAME = 1e-4  # ends no farther apart, against the target's norm, are one
+GRADIENT = 1e-7  # a run is finished if its gradient is at most this, in units of `gradient_unit`
+_AT_FLOOR = 1e-12  # a loss is at its floor if its excess is at most this fraction of the zero filter's
+_IS_ZERO = 1e-6  # a filter is zero if its norm is at most this fraction of the target's
+_SHARED_MARGIN = 1e-4  # layers share a root if `rank_margin` is at most this
+_SAME = 1e-4  # two ends are one if their distance is at most this fraction of the target's norm
 _PATTERN_NOISE = 1e-5
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """Where training can end.
-
-    Attributes:
-        architecture: The network.
-        loss: Of one target.
-        membership: Of the target in the function space.
-        zero_loss: Whether the floor of the loss can be reached; None where that is not known.
-        may_share: Whether layers can share a root at all.
-        certain: What follows from theorems, in sentences.
-        typical: What is usual from random starts, and need not be.
-    """
-
-    architecture: LinearConvArchitecture
-    loss: QuadraticLoss
-    membership: Membership
-    zero_loss: bool | None
-    may_share: bool
-    certain: tuple[str, ...]
-    typical: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class End:
     """One place where runs ended.
 
     Attributes:
-        verdict: What it is.
+        verdict: What kind of end it is.
         filter_K: The end-to-end filter.
-        excess: The loss above its floor.
-        pattern: Its roots; None for the zero filter.
-        on_boundary: Of the function space.
-        num_runs: Runs that ended here.
-        agrees: Whether the prediction's certain part allows it.
-        is_typical: Whether it is what the prediction calls typical.
+        excess: How far the loss is above its floor.
+        pattern: The roots of the filter; None for the zero filter.
+        on_boundary: Whether the filter is on the boundary of the function space.
+        num_runs: How many runs ended here.
+        agrees: Whether the certain part of the prediction allows it.
+        is_typical: Whether the prediction calls it typical.
     """
 
     verdict: str
@@ -87,12 +57,14 @@ class End:
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """Runs against a prediction.
+    """Runs compared with a prediction.
 
     Attributes:
-        verdicts: Of each run: zero loss, shared root, zero filter, regular (strided networks: critical in function
-            space), unfinished (its gradient has not vanished) or diverged.
-        ends: The different places, most runs first; runs that are unfinished or diverged have none.
+        verdicts: One a run: zero loss, shared root, zero filter, regular (in strided networks only: the gradient with
+            respect to the end-to-end filter vanishes along the function space), unfinished (the gradient has not
+            vanished) or diverged.
+        ends: The different places where runs ended, those with the most runs first. Unfinished and diverged runs
+            ended nowhere.
     """
 
     verdicts: tuple[str, ...]
@@ -100,74 +72,29 @@ class Certificate:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Runs of each verdict, most first."""
+        """How many runs have each verdict, the most frequent first."""
         return dict(Counter(self.verdicts).most_common())
 
     @property
     def num_decided(self) -> int:
-        """Runs that have ended somewhere."""
+        """How many runs have ended somewhere."""
         return sum(own.num_runs for own in self.ends)
 
     @property
     def holds(self) -> bool:
-        """Whether every run that ended did so as is certain, and one did at least."""
+        """Whether at least one run has ended, and every run that has ended did so where the theorems allow it."""
         return bool(self.ends) and all(own.agrees for own in self.ends)
 
 
-def predict(architecture: LinearConvArchitecture, target: Tensor | QuadraticLoss) -> Prediction:
-    """Say where gradient descent on a target can end.
-
-    Args:
-        architecture: The network.
-        target: The filter (K,), for white inputs; or the loss.
-
-    Raises:
-        BadInputError: not such a filter.
-    """
-    loss = target if isinstance(target, QuadraticLoss) else QuadraticLoss.of_target(target)
-    found = membership(loss.target, architecture)
-    definite = loss.is_definite
-    zero_loss = True if found.is_member else False if definite else None
-    degree, may_share = 0, False
-    for kernel, step in zip(architecture.kernels, architecture.spread, strict=True):
-        may_share |= kernel > 1 and degree >= step
-        degree += (kernel - 1) * step
-    full = architecture.is_full_dimensional
-    certain = [
-        "the target is a member of the function space: the floor of the loss is attained" if zero_loss
-        else "the target is not a member of the function space: the floor of the loss is out of reach"
-        if zero_loss is False
-        else "the target is no member, but inputs that leave directions open may have others at the floor"
-    ]  # fmt: skip
-    if definite:
-        certain.append("gradient flow converges to a critical point, whatever the start")
-    regular = "" if full else ", a critical point of the loss on the function space"
-    shared = ", or layers that share a root, so that the filter has a repeated one" if may_share else ""
-    at_floor = "" if zero_loss is False else "the floor of the loss, "
-    certain.append(f"every critical point is one of: {at_floor}the zero filter{regular}{shared}")
-    typical = ["from almost all starts gradient flow avoids saddles, among them the zero filter and layers that share "
-               "complex roots only"]  # fmt: skip
-    if full and zero_loss:
-        typical.append(
-            "runs reach the floor, or stop at a local minimum where layers share a real root: also in filling "
-            "architectures, for targets with complex roots" if may_share else "runs reach the floor"
-        )  # fmt: skip
-    elif full:
-        typical.append(
-            "runs end at a repeated real root, on the boundary of the function space more often than inside"
-        )
-    return Prediction(architecture, loss, found, zero_loss, may_share, tuple(certain), tuple(typical))
-
-
 def certify(prediction: Prediction, filters: Sequence[Tensor]) -> Certificate:
-    """Hold the ends of runs against a prediction.
+    """Compare the ends of runs with a prediction.
 
     Args:
-        prediction: Of the same architecture and loss.
-        filters: Of each layer, (R, k_l), at the end; NaN where a run diverged.
+        prediction: For the same architecture and loss.
+        filters: The filters at the end, one a layer, (R, k_l); NaN for a run that diverged.
 
     Raises:
-        BadInputError: other shapes.
+        BadInputError: the filters have other shapes.
     """
     architecture, loss = prediction.architecture, prediction.loss
     if not filters or any(own.ndim != 2 for own in filters):
@@ -199,7 +126,7 @@ def certify(prediction: Prediction, filters: Sequence[Tensor]) -> Certificate:
         elif shared:
             verdicts.append(SHARED)
         else:
-            # At full rank the gradient is small only near the floor, where a run is merely slow.
+            # At full rank a small gradient means that the run is near the floor, and only slow.
             verdicts.append(UNFINISHED if architecture.is_full_dimensional else REGULAR)
     ends = []
     for verdict in (ZERO_LOSS, SHARED, REGULAR, ZERO_FILTER):
@@ -230,4 +157,13 @@ def _end(prediction: Prediction, verdict: str, filter_K: Tensor, excess: float, 
         is_typical = any(own.multiplicity > 1 and own.is_real for own in pattern.clusters) and (
             on_boundary or bool(prediction.zero_loss)
         )
-    return End(verdict, filter_K, excess, pattern, on_boundary, num_runs, agrees, is_typical)
+    return End(
+        verdict=verdict,
+        filter_K=filter_K,
+        excess=excess,
+        pattern=pattern,
+        on_boundary=on_boundary,
+        num_runs=num_runs,
+        agrees=agrees,
+        is_typical=is_typical,
+    )

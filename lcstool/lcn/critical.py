@@ -1,7 +1,10 @@
-"""Critical points of the loss in the layers' entries, of every kind, found from many starts and told apart.
+"""Critical points of the loss: layers at which its gradient vanishes, found from many random starts and classified.
 
-Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 5: a critical point is pure where the derivative
-of the parametrisation has full rank, and then critical in function space; elsewhere layers share a root.
+A critical point is called pure if the gradient with respect to the end-to-end filter vanishes too, along the function
+space. It is if the Jacobian, the derivative of the end-to-end filter in the entries of the layers, has full rank.
+Otherwise layers share a root.
+
+Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 5.
 """
 
 import math
@@ -20,31 +23,31 @@ from lcstool.lcn.space import is_on_boundary
 
 # Shape suffixes: N starts, P parameters, K end-to-end entries.
 
-SAME = 1e-6  # end-to-end filters no farther apart, against the target, are one
+SAME = 1e-6  # two end-to-end filters are one if their distance is at most this fraction of the target's norm
 FLAT = 1e-7  # eigenvalues up to this fraction of the largest count as zero
-RANK_DROP = 1e-6
-_VANISHED = 1e-12  # of the gradient, for a target and a moment of norm 1
+RANK_DROP = 1e-6  # singular values of the Jacobian up to this fraction of the largest count as zero
+_VANISHED = 1e-12  # a gradient up to this counts as zero, for a target and a moment of norm 1
 _PATTERN_NOISE = 1e-8
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class CriticalPoint:
-    """A critical end-to-end filter, and how the layers lie there.
+    """An end-to-end filter at which the gradient in the layers vanishes.
 
     Attributes:
         filter_K: The filter.
-        filters: One choice of the layers, all of one norm.
-        excess: The loss above its floor.
-        kind: `global minimum` (the lowest that was found), `local minimum`, `saddle`, or `undecided` where the second
-            derivatives are flat in more directions than scaling explains and never negative.
-        num_negative: Negative eigenvalues of the Hessian.
-        num_flat: Zero eigenvalues that scaling layers against one another does not explain.
-        is_pure: Whether it is critical for the loss of filters alone: full rank, or the floor of the loss.
-        rank: Of the derivative of the parametrisation; `dimension` unless layers share a root.
-        pattern: Roots of the filter; None for the zero filter.
+        filters: One choice of the layers, all scaled to the same norm.
+        excess: How far the loss is above its floor.
+        kind: `global minimum` (the lowest that was found), `local minimum`, `saddle`, or `undecided` if no second
+            derivative is negative, but more of them are zero than scaling the layers explains.
+        num_negative: How many eigenvalues of the Hessian are negative.
+        num_flat: How many of them are zero, not counting those that come from scaling layers against one another.
+        is_pure: Whether the Jacobian has full rank, or the loss is at its floor.
+        rank: The rank of the Jacobian; it is `dimension` unless layers share a root.
+        pattern: The roots of the filter; None for the zero filter.
         on_boundary: Whether the filter is on the boundary of the function space.
-        num_hits: Searches that ended here.
-        num_layerings: Different choices of the layers among them, up to scales and signs.
+        num_hits: How many searches ended here.
+        num_layerings: How many different choices of the layers they found, not counting scales and signs.
     """
 
     filter_K: Tensor
@@ -63,12 +66,12 @@ class CriticalPoint:
 
 @dataclass(frozen=True, eq=False)
 class CriticalSurvey:
-    """The critical points that were found, lowest loss first; others may exist.
+    """The critical points that were found; others may exist.
 
     Attributes:
-        points: The points; the zero filter is always among them, for two layers or more.
-        num_searches: Two for each start.
-        num_lost: Searches that ended where the gradient does not vanish.
+        points: The points, lowest loss first. With two layers or more the zero filter is always one of them.
+        num_searches: How many searches there were, two for each start.
+        num_lost: How many of them ended where the gradient does not vanish.
     """
 
     points: tuple[CriticalPoint, ...]
@@ -79,16 +82,17 @@ class CriticalSurvey:
 def critical_points(
     architecture: LinearConvArchitecture, loss: QuadraticLoss, num_starts: int, generator: torch.Generator
 ) -> CriticalSurvey:
-    """Search by Levenberg-Marquardt steps on the gradient, which saddles attract as minima do.
+    """Search for zeros of the gradient by Levenberg-Marquardt steps, which find saddles as well as minima.
 
     Args:
-        architecture: The network.
-        loss: Of one target.
-        num_starts: Random layers to start from; each is used twice, as it is and from the minimum below it.
-        generator: Draws them.
+        architecture: Kernel sizes and strides.
+        loss: The loss, for one target.
+        num_starts: How many random choices of the layers to start from. Each is used twice: as it is, and after
+            descending from it to a minimum.
+        generator: Draws the starts.
 
     Raises:
-        BadInputError: no starts, or a target that is not one filter of the architecture.
+        BadInputError: there are no starts, or the target has another size.
     """
     if num_starts < 1 or loss.target.shape != (architecture.end_size,):
         raise BadInputError(
@@ -120,7 +124,10 @@ def critical_points(
 
 
 def balanced(filters: list[Tensor]) -> list[Tensor]:
-    """The same composition by layers (..., k_l) of one norm, each after the first beginning with a positive entry."""
+    """Rescale the layers (..., k_l) without changing the end-to-end filter.
+
+    Afterwards all have the same norm, and every layer but the first begins with a positive entry.
+    """
     norms = [own.norm(dim=-1, keepdim=True) for own in filters]
     mean = torch.stack(norms).log().mean(dim=0).exp()
     scaled = [own / norm.clamp(min=1e-300) * mean for own, norm in zip(filters, norms, strict=True)]
@@ -132,13 +139,13 @@ def balanced(filters: list[Tensor]) -> list[Tensor]:
 
 
 def rank_margin(architecture: LinearConvArchitecture, filters: list[Tensor]) -> Tensor:
-    """The last singular value that the parametrisation's derivative can have, against the first.
+    """How far the Jacobian is from losing rank: singular value number `dimension` divided by the largest one.
 
-    It vanishes iff layers share a root.
+    It is zero if and only if layers share a root.
 
     Args:
-        architecture: The network.
-        filters: Of each layer, (..., k_l); scales do not matter, a zero layer gives 0.
+        architecture: Kernel sizes and strides.
+        filters: One filter a layer, (..., k_l). Their scales do not matter; a zero layer gives 0.
     """
     units = [own / own.norm(dim=-1, keepdim=True).clamp(min=1e-300) for own in filters]
     values = torch.linalg.svdvals(architecture.jacobian(units))
@@ -147,9 +154,9 @@ def rank_margin(architecture: LinearConvArchitecture, filters: list[Tensor]) -> 
 
 
 def lies_on_boundary(pattern: RootPattern, architecture: LinearConvArchitecture) -> bool:
-    """Whether a composition of layers with these roots is on the boundary of the function space.
+    """Whether an end-to-end filter of real layers, with these roots, is on the boundary of the function space.
 
-    One that seems to have too few real roots is there: rounding has made a repeated one complex.
+    If it seems to have too few real roots, rounding has made a repeated real root complex: it is on the boundary.
     """
     required = architecture.num_real_roots_required or 0
     return pattern.num_real < required or is_on_boundary(pattern, architecture)
@@ -158,7 +165,7 @@ def lies_on_boundary(pattern: RootPattern, architecture: LinearConvArchitecture)
 def _told_apart(
     found_NP: Tensor, loss: QuadraticLoss, architecture: LinearConvArchitecture
 ) -> list[CriticalPoint]:
-    """One point for each end-to-end filter, Hessian signature and rank."""
+    """Put searches together that found the same filter, the same signs of the Hessian and the same rank."""
     filter_NK = architecture.compose(architecture.split(found_NP))
     is_zero_N = filter_NK.norm(dim=-1) <= SAME
     points = [_zero(int(is_zero_N.sum()), loss, architecture)] if architecture.num_layers > 1 else []
@@ -202,13 +209,13 @@ def _told_apart(
 
 
 def _zero(num_hits: int, loss: QuadraticLoss, architecture: LinearConvArchitecture) -> CriticalPoint:
-    """The zero filter, layers all zero: a saddle unless no filter at all is better."""
+    """The zero filter, made by zero layers: a saddle unless no other filter has a lower loss."""
     filters = tuple(torch.zeros(kernel, dtype=torch.float64) for kernel in architecture.kernels)
     values_P = torch.linalg.eigvalsh(hessian(architecture, loss, filters))
     negative = int((values_P < -FLAT).sum())
     reached_K = architecture.compose([torch.ones_like(own) for own in filters]) > 0
     pull_K = loss.gradient(torch.zeros_like(loss.target)) * reached_K
-    # Single entries compose to each filter of one entry that the layers reach; with one sign or the other it helps.
+    # Layers with one non-zero entry each make a filter with one non-zero entry; with the right sign it lowers the loss.
     return CriticalPoint(
         filter_K=torch.zeros_like(loss.target),
         filters=filters,

@@ -1,4 +1,4 @@
-"""Gradient descent on linear convolutional networks, all runs in one batch; those that converge leave it.
+"""Gradient descent on linear convolutional networks, all runs in one batch; a run leaves the batch when it converges.
 
 Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 5 and the experiments.
 """
@@ -33,17 +33,17 @@ def descend(
     """Run gradient descent until the gradient vanishes.
 
     Args:
-        architecture: The network.
-        loss: For all runs, or with a target a run.
-        initial: Of each layer, (R, k_l).
+        architecture: Kernel sizes and strides.
+        loss: With one target for all runs, or one target a run.
+        initial: The filters before the first step, one a layer, (R, k_l).
         lr: Learning rate.
-        max_steps: Runs that need more are left unconverged.
-        tolerance: A run has converged when its gradient is this small against `gradient_unit`; looked at in the
-            recorded steps only.
-        progress: Called with the number of steps done at each recorded one.
+        max_steps: Runs that need more steps stop here without having converged.
+        tolerance: A run has converged when its gradient is at most this, in units of `gradient_unit`. This is checked
+            at the recorded steps only.
+        progress: Called at each recorded step with the number of steps done.
 
     Raises:
-        BadInputError: shapes that do not agree, values that are not finite, numbers out of range.
+        BadInputError: shapes that do not agree, values that are not finite, or numbers out of range.
     """
     if not (0 < lr < math.inf and max_steps >= 1 and 0 <= tolerance < math.inf):
         raise BadInputError(
@@ -107,7 +107,7 @@ def descend(
 
 
 def _recorded(max_steps: int) -> Iterator[int]:
-    """0, 1, 2, ... ever farther apart, at most `_LARGEST_GAP`; the last one always."""
+    """The steps at which losses are recorded: 0, 1, 2, ... with growing gaps, at most `_LARGEST_GAP`, and the last."""
     step = 0
     while step < max_steps:
         yield step

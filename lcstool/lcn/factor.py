@@ -1,7 +1,7 @@
 """All ways to write a filter as the composition of a network's layers.
 
-Layers are filled from the last to the first, each with whole orbits of the roots that are left. Real forms make real
-layers: conjugate roots stay together.
+A layer is decided by its roots, so the roots of the filter are dealt out to the layers, the last layer first. A layer
+takes roots in whole orbits (see `orbits`); conjugate roots go together, since the entries of a layer are real.
 
 Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 4; Kohn, Montufar, Shahverdi & Trager 2023
 (arXiv 2304.05752), section 2.
@@ -23,18 +23,18 @@ from lcstool.lcn.polynomial import Array
 
 # Shape suffixes: K entries of the end-to-end filter, N clusters of its roots.
 
-MULTIPLIES_BACK = 1e-10
+MULTIPLIES_BACK = 1e-10  # a factorization may miss the filter by this fraction of its norm
 _REFINING_STEPS = 4
-_NO_ENTRY = 1e-6  # of a unit norm: a leading entry that is zero but for rounding
+_NO_ENTRY = 1e-6  # an entry of a filter of norm 1 that is not larger counts as zero
 
 
 @dataclass(frozen=True, eq=False)
 class Factorization:
-    """One way to compose a filter.
+    """One way to write a filter as layers.
 
     Attributes:
-        filters: Of each layer, float64, all of one norm; the sign of the whole is in the first.
-        residual: Distance of their composition from the filter, relative to it.
+        filters: One filter a layer, float64, all of the same norm; each but the first begins with a positive entry.
+        residual: How far their composition is from the filter, as a fraction of its norm.
     """
 
     filters: tuple[Tensor, ...]
@@ -42,7 +42,7 @@ class Factorization:
 
 
 class _Distribution:
-    """How the roots can be dealt out to the layers, the last layer first."""
+    """All ways to deal the roots out to the layers, the last layer first."""
 
     def __init__(self, architecture: LinearConvArchitecture, clusters: Sequence[RootCluster]) -> None:
         self.degrees = [kernel - 1 for kernel in architecture.kernels]
@@ -51,7 +51,7 @@ class _Distribution:
         self.known: dict[tuple[int, tuple[int, ...]], int] = {}
 
     def choices(self, layer: int, available_N: tuple[int, ...]) -> Iterator[tuple[Array, tuple[int, ...]]]:
-        """Forms that a layer can have, and the roots left by each."""
+        """The filters that a layer can have, each with the roots that it leaves for the layers before it."""
 
         def extend(
             first: int, degree: int, left_N: tuple[int, ...]
@@ -71,7 +71,7 @@ class _Distribution:
         yield from extend(0, self.degrees[layer], available_N)
 
     def count(self, layer: int, available_N: tuple[int, ...]) -> int:
-        """Ways to fill the layers up to this one with exactly these roots."""
+        """How many ways there are to give the layers up to this one exactly these roots."""
         if layer < 0:
             return int(not any(available_N))
         key = (layer, available_N)
@@ -82,7 +82,7 @@ class _Distribution:
         return self.known[key]
 
     def ways(self, layer: int, available_N: tuple[int, ...]) -> Iterator[list[Array]]:
-        """The forms of all layers up to this one, for each way."""
+        """For each of these ways, the filters of all layers up to this one."""
         if layer < 0:
             yield []
             return
@@ -93,15 +93,15 @@ class _Distribution:
 
 
 def count_factorizations(filter_K: Tensor, architecture: LinearConvArchitecture, noise: float = NOISE) -> int:
-    """The number of factorizations, found without listing them.
+    """Count the factorizations without listing them.
 
     Args:
-        filter_K: Not zero, `end_size` entries.
-        architecture: The network.
+        filter_K: A filter of `end_size` entries, not zero.
+        architecture: Kernel sizes and strides.
         noise: As for `root_pattern`: roots that coincide within it count as one multiple root.
 
     Raises:
-        BadInputError: not such a filter.
+        BadInputError: the filter is zero, or has another size.
     """
     distribution = _distribution(filter_K, architecture, noise)
     return distribution.count(architecture.num_layers - 1, distribution.all_N)
@@ -110,7 +110,7 @@ def count_factorizations(filter_K: Tensor, architecture: LinearConvArchitecture,
 def iterate_factorizations(
     filter_K: Tensor, architecture: LinearConvArchitecture, noise: float = NOISE
 ) -> Iterator[Factorization]:
-    """Each factorization when it is asked for; arguments, errors and order as `factorizations`."""
+    """Make the factorizations one by one; arguments, errors and order are those of `factorizations`."""
     distribution = _distribution(filter_K, architecture, noise)
     for forms in distribution.ways(architecture.num_layers - 1, distribution.all_N):
         done = _scaled(filter_K, architecture, [torch.from_numpy(form) for form in forms])
@@ -123,17 +123,17 @@ def factorizations(
 ) -> list[Factorization]:
     """All real factorizations of a filter, up to the scales of the layers.
 
-    There are finitely many, none where the filter is outside the function space.
+    There are finitely many, and none if the filter is outside the function space.
 
     Args:
-        filter_K: Not zero, `end_size` entries.
-        architecture: The network.
+        filter_K: A filter of `end_size` entries, not zero.
+        architecture: Kernel sizes and strides.
         noise: Relative uncertainty of the filter: near roots are joined within it (see `root_pattern`), and a
             factorization may miss the filter by it, or by `MULTIPLIES_BACK` where that is more.
         limit: The most that are listed.
 
     Raises:
-        BadInputError: not such a filter, or more factorizations than `limit`.
+        BadInputError: the filter is zero or has another size, or there are more factorizations than `limit`.
     """
     number = count_factorizations(filter_K, architecture, noise)
     if number > limit:
@@ -151,14 +151,14 @@ def _distribution(filter_K: Tensor, architecture: LinearConvArchitecture, noise:
 
 
 def _scaled(filter_K: Tensor, architecture: LinearConvArchitecture, forms: list[Tensor]) -> Factorization:
-    """Layers of equal norms whose composition is the filter, after a few steps to make it so exactly."""
+    """Scale the layers to equal norms, then refine them by a few Newton steps until they compose to the filter."""
     target_K = filter_K.detach().cpu().double()
     size = target_K.norm().item()
     filters, residual = _balanced(target_K / size, architecture, forms)
     for _ in range(_REFINING_STEPS):
         jacobian_KP = architecture.jacobian(filters)
         gap_K = target_K / size - architecture.compose(filters)
-        # Coinciding factors make the derivative singular: the shortest step leaves those directions alone.
+        # If layers share a root the Jacobian is singular; the shortest step does not move in those directions.
         step_P = torch.linalg.pinv(jacobian_KP, rtol=1e-10) @ gap_K
         moved = [own + step for own, step in zip(filters, architecture.split(step_P), strict=True)]
         moved, new = _balanced(target_K / size, architecture, moved)
@@ -172,7 +172,10 @@ def _scaled(filter_K: Tensor, architecture: LinearConvArchitecture, forms: list[
 def _balanced(
     target_K: Tensor, architecture: LinearConvArchitecture, filters: list[Tensor]
 ) -> tuple[list[Tensor], float]:
-    """Equal norms, leading entries positive but in the first layer, at the nearest scale; with the distance."""
+    """Scale the layers so that their composition is nearest the target; return them and the distance left.
+
+    All get the same norm, and each but the first begins with a positive entry.
+    """
     units = [own / own.norm() for own in filters]
     units = [units[0], *(own * own[own.abs() > _NO_ENTRY][0].sign() for own in units[1:])]
     composed_K = architecture.compose(units)

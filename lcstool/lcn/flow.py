@@ -1,7 +1,9 @@
-"""Gradient flow of linear convolutional networks: an adaptive Runge-Kutta integrator with a step size a run.
+"""Gradient flow of linear convolutional networks, by an adaptive Runge-Kutta integrator.
+
+Gradient flow is gradient descent with infinitely small steps. Each run has a step size of its own.
 
 Ref: Dormand & Prince 1980, A family of embedded Runge-Kutta formulae (J. Comp. Appl. Math. 6), the pair of orders 5
-and 4; Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 5, for what the flow keeps.
+and 4; Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 5, for the quantities that the flow keeps.
 """
 
 import math
@@ -53,21 +55,21 @@ def flow(
     """Follow d theta / dt = -grad L until the gradient vanishes.
 
     Args:
-        architecture: The network.
-        loss: For all runs, or with a target a run.
-        initial: Of each layer, (R, k_l).
-        max_time: Runs that need longer are left unconverged.
-        tolerance: A run has converged when its gradient is this small against `gradient_unit`.
-        rtol: Of the error of a step, against the entry.
-        atol: Of the error of a step, absolute.
-        max_steps: Of the integrator, in all.
+        architecture: Kernel sizes and strides.
+        loss: With one target for all runs, or one target a run.
+        initial: The filters before the first step, one a layer, (R, k_l).
+        max_time: Runs that need longer stop here without having converged.
+        tolerance: A run has converged when its gradient is at most this, in units of `gradient_unit`.
+        rtol: The error that one step may make in an entry, as a fraction of the entry.
+        atol: The same as an absolute number; both allowances are added.
+        max_steps: The most steps of the integrator.
         progress: Called now and then with the time that all runs have reached.
 
     Returns:
-        The runs; `times_C` and `stopped_R` are times.
+        The runs; their `times_C` and `stopped_R` are times, not steps.
 
     Raises:
-        BadInputError: shapes that do not agree, values that are not finite, numbers out of range.
+        BadInputError: shapes that do not agree, values that are not finite, or numbers out of range.
     """
     if not (
         0 < max_time < math.inf and 0 <= tolerance < math.inf and rtol > 0 and atol > 0 and max_steps >= 1
@@ -111,7 +113,7 @@ def flow(
             if not len(active_A):
                 break
             batch = BatchGradient(architecture, loss.of_runs(active_A), at_PA.T)
-        # A step never passes a time that is recorded.
+        # A step never goes past the next time at which losses are recorded.
         room_A = grid_C[next_A] - time_A
         used_A = torch.minimum(step_A, room_A)
         error_PA, end_slope_PA = _step(batch, at_PA, slope_PA, used_A)
@@ -128,7 +130,7 @@ def flow(
             next_A = (next_A + reached_A).clamp(max=len(grid_C) - 1)
         factor_A = (_SAFETY * error_A.clamp(min=1e-10) ** -0.2).clamp(_SHRINK, _GROW)
         factor_A = torch.where(error_A.isfinite(), factor_A, _SHRINK)
-        # A step cut short at a recorded time says little about how long the next may be.
+        # A step that was cut short at a recorded time says little about how long the next one may be.
         step_A = torch.where(taken_A & reached_A, torch.maximum(step_A, used_A * factor_A), used_A * factor_A)
         if progress is not None and count % 100 == 0:
             progress(time_A.min().item())
@@ -150,7 +152,7 @@ def flow(
 
 
 def _step(batch: BatchGradient, at_PA: Tensor, slope_PA: Tensor, step_A: Tensor) -> tuple[Tensor, Tensor]:
-    """One trial step, left in the batch; with its error and the slope at its end."""
+    """Try one step: its end is left in the batch. Returns its estimated error, and the slope at its end."""
     slopes_SPA = slope_PA.new_empty(len(_STAGES) + 1, *slope_PA.shape)
     slopes_SPA[0] = slope_PA
     for stage, weights in enumerate(_STAGES, start=1):
@@ -161,13 +163,13 @@ def _step(batch: BatchGradient, at_PA: Tensor, slope_PA: Tensor, step_A: Tensor)
 
 
 def _combined(slopes_SPA: Tensor, weights: Sequence[float]) -> Tensor:
-    """The weighted sum of as many slopes as there are weights."""
+    """The sum of the first slopes, one for each weight, times their weights."""
     flat = slopes_SPA[: len(weights)].reshape(len(weights), -1)
     return (slopes_SPA.new_tensor(weights) @ flat).reshape(slopes_SPA.shape[1:])
 
 
 def _recorded(max_time: float) -> Tensor:
-    """0, then even on a logarithmic scale up to `max_time`."""
+    """The times at which losses are recorded: 0, then evenly spaced on a logarithmic scale up to `max_time`."""
     first = min(1e-2, max_time)
     number = 1 + math.ceil(_RECORDS_PER_DECADE * math.log10(max_time / first))
     times = torch.logspace(math.log10(first), math.log10(max_time), number, dtype=torch.float64)

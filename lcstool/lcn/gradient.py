@@ -1,6 +1,6 @@
-"""The gradient of the loss in all layers, for many runs side by side, in buffers that are made once.
+"""The gradient of the loss in the entries of all layers, for many runs at once and without allocating memory.
 
-Runs are the last dimension here, so that every operation is one pass over rows, however small the layers.
+Runs are the last dimension here: operations then go over long rows, however small the layers are.
 """
 
 import torch
@@ -16,12 +16,12 @@ from lcstool.lcn.loss import QuadraticLoss
 class BatchGradient:
     """Loss, gradient and end-to-end filter at the parameters in `flat_PR`.
 
-    Change `flat_PR` in place, call `update`, read the others.
+    Change `flat_PR` in place, call `update`, then read the other attributes.
 
     Args:
-        architecture: The network.
-        loss: Of one target, or of one a run.
-        flat_RP: Parameters, layers in order; copied.
+        architecture: Kernel sizes and strides.
+        loss: With one target for all runs, or one target a run.
+        flat_RP: The parameters, layer after layer; they are copied.
 
     Attributes:
         flat_PR: The parameters.
@@ -44,7 +44,7 @@ class BatchGradient:
             backward.append(self.flat_PR.new_empty(size, num_runs))
         self.filter_KR, self._slope_KR = products[-1], backward[-1]
         self._apart_KR = torch.empty_like(self._slope_KR)
-        # Views are made here, once: making them in each step would take as long as the arithmetic.
+        # All views are made here, once: to make them in each step would take as long as the arithmetic.
         self._forward: list[tuple[Tensor, Tensor, Tensor, list[tuple[Tensor, Tensor]]]] = []
         self._backward: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor, list[tuple[Tensor, Tensor]]]] = []
         for index in range(1, architecture.num_layers):
@@ -84,12 +84,12 @@ class BatchGradient:
 
     @property
     def excess_R(self) -> Tensor:
-        """The loss above its floor, as of the last update."""
+        """How far the loss was above its floor at the last update."""
         excess_R: Tensor = 0.5 * ((self.filter_KR - self._target_KR) * self._slope_KR).sum(dim=0)
         return excess_R
 
     @property
     def norm_R(self) -> Tensor:
-        """The norm of the gradient, as of the last update."""
+        """The norm of the gradient at the last update."""
         norm_R: Tensor = self.gradient_PR.norm(dim=0)
         return norm_R

@@ -1,6 +1,7 @@
-"""Second derivatives of the loss in all layers' entries, written out: batched, and free of autograd.
+"""The first and second derivatives of the loss in the entries of all layers, by formula, for batches of networks.
 
-The end-to-end filter is linear in each layer, so its second derivative is the composition of the others, shifted.
+The end-to-end filter is linear in each layer. So its second derivative in two layers is the composition of all other
+layers, shifted.
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,14 @@ from lcstool.lcn.polynomial import multiply
 
 
 def gradient(architecture: LinearConvArchitecture, loss: QuadraticLoss, filters: Sequence[Tensor]) -> Tensor:
-    """First derivatives at filters (..., k_l): (..., P)."""
+    """The gradient (..., P) of the loss at filters (..., k_l), one a layer."""
     jacobian_KP = architecture.jacobian(filters)
     slope_K = loss.gradient(architecture.compose(filters))
     return (jacobian_KP.mT @ slope_K[..., None])[..., 0]
 
 
 def hessian(architecture: LinearConvArchitecture, loss: QuadraticLoss, filters: Sequence[Tensor]) -> Tensor:
-    """Second derivatives at filters (..., k_l): (..., P, P)."""
+    """The Hessian (..., P, P) of the loss at filters (..., k_l), one a layer."""
     jacobian_KP = architecture.jacobian(filters)
     slope_K = loss.gradient(architecture.compose(filters))
     whole_PP = jacobian_KP.mT @ loss.moment_KK @ jacobian_KP
@@ -31,7 +32,7 @@ def hessian(architecture: LinearConvArchitecture, loss: QuadraticLoss, filters: 
     for one in range(architecture.num_layers):
         for two in range(one):
             others_q = _composed_without(architecture, filters, (one, two))
-            # along[t]: the slope against the other layers, moved by t entries.
+            # along[t] is the product of the slope with the other layers' composition, shifted by t entries.
             along = (slope_K.unfold(-1, others_q.shape[-1], 1) @ others_q[..., None])[..., 0]
             rows = torch.arange(architecture.kernels[one]) * architecture.spread[one]
             columns = torch.arange(architecture.kernels[two]) * architecture.spread[two]

@@ -1,6 +1,8 @@
-"""What gradient flow keeps: the differences of the squared norms of the layers' filters.
+"""Invariants of gradient flow: the differences between the squared norms of the layers' filters.
 
-Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 5. Gradient descent drifts by O(learning rate).
+Gradient flow does not change them; gradient descent does, by an amount proportional to the learning rate.
+
+Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 5.
 """
 
 from collections.abc import Sequence
@@ -12,10 +14,10 @@ from torch import Tensor
 
 
 def norm_differences(filters: Sequence[Tensor]) -> Tensor:
-    """||w_l||^2 - ||w_{l+1}||^2 of neighbouring layers.
+    """||w_l||^2 - ||w_{l+1}||^2 for each pair of neighbouring layers.
 
     Args:
-        filters: Of each layer, (..., k_l).
+        filters: One filter a layer, (..., k_l).
 
     Returns:
         (..., L - 1), float64.
@@ -25,7 +27,7 @@ def norm_differences(filters: Sequence[Tensor]) -> Tensor:
 
 
 def norm_difference_matrix(filters: Sequence[Tensor]) -> Tensor:
-    """||w_i||^2 - ||w_j||^2 of all pairs, (..., L, L), float64; arguments as `norm_differences`."""
+    """||w_i||^2 - ||w_j||^2 for all pairs of layers, (..., L, L), float64; arguments as for `norm_differences`."""
     norms_L = _squared_norms(filters)
     return norms_L[..., :, None] - norms_L[..., None, :]
 

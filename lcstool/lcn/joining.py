@@ -1,6 +1,7 @@
-"""The roots of one filter, and the groups of them that may be one multiple root each.
+"""The roots of one filter, and which of them may be joined into multiple roots.
 
-Neighbours are linked from the nearest on, as in single linkage; a group is joined where the filter stays what it was.
+Roots are grouped by single linkage: two are in one group if a chain of short links connects them. A group becomes one
+multiple root if a polynomial with that multiple root is still close to the filter.
 """
 
 import numpy as np
@@ -10,7 +11,7 @@ from lcstool.lcn.polynomial import Array, chordal, form_root, projective_roots, 
 
 # Shape suffixes: K entries of a filter, D = K - 1 roots, N of them in a group, two coordinates a point.
 
-_WIDEST = 0.5  # no group spans more of the projective line: its members have no common neighbourhood
+_WIDEST = 0.5  # a group with members farther apart than this is never joined
 
 
 class Roots:
@@ -25,12 +26,12 @@ class Roots:
         self.points_D2 = projective_roots(w_K)
         self.distances_DD = chordal(self.points_D2, self.points_D2)
         to_mirror_DD = chordal(self.points_D2.conj(), self.points_D2)
-        # A real root is its own image, even where another lies at the very same place.
+        # mirror_D: which root is the complex conjugate of each. A real root is its own, even if two are equal.
         self.mirror_D = np.where(to_mirror_DD.diagonal() == 0, np.arange(len(to_mirror_DD)),
                                  to_mirror_DD.argmin(axis=1) if len(to_mirror_DD) else 0)  # fmt: skip
 
     def parts(self, among: tuple[int, ...], radius: float) -> list[tuple[int, ...]]:
-        """Groups of roots linked by distances up to `radius`."""
+        """Split roots into groups; links within a group are at most `radius` long."""
         left, groups = set(among), []
         while left:
             group, border = set(), [min(left)]
@@ -42,7 +43,7 @@ class Roots:
         return groups
 
     def widest_link(self, part: tuple[int, ...]) -> float:
-        """The longest link that holds a group together (the longest edge of its spanning tree)."""
+        """The longest link that is needed to hold a group together (longest edge of its minimum spanning tree)."""
         inside, widest = {part[0]}, 0.0
         while len(inside) < len(part):
             link, nearest = min(
@@ -53,14 +54,14 @@ class Roots:
         return widest
 
     def choose(self, allowed: float) -> list[tuple[int, ...]]:
-        """The widest groups of neighbours that, joined, leave the filter within `allowed` of itself."""
+        """The largest groups that can be joined without moving the filter by more than `allowed`."""
         chosen, waiting = [], [tuple(range(len(self.points_D2)))] if len(self.points_D2) else []
         while waiting:
             part = waiting.pop()
             if len(part) == 1 or self._may_join(part, allowed):
                 chosen.append(part)
             else:
-                # The longest links go together: conjugate groups have equal ones and must part alike.
+                # All longest links are cut together: a group and its conjugate have equal ones and must split alike.
                 waiting += self.parts(part, self.widest_link(part) * (1 - 1e-9) - 1e-300)
         return chosen
 
@@ -69,15 +70,18 @@ class Roots:
             return False
         joined = {part, tuple(sorted({int(self.mirror_D[i]) for i in part}))}
         members = {i for own in joined for i in own}
-        if sum(map(len, joined)) != len(members):  # a group that meets its mirror image without being it
+        if sum(map(len, joined)) != len(members):  # the group only overlaps with its conjugate
             joined = {tuple(sorted(members))}
         alone = [(i,) for i in range(len(self.points_D2)) if i not in members]
         return self.join([*joined, *alone])[1] <= allowed
 
     def join(self, parts: list[tuple[int, ...]]) -> tuple[tuple[RootCluster, ...], float]:
-        """One multiple root for each group, placed where the form they make is nearest the filter.
+        """Make one multiple root of each group, and place all roots so that their polynomial is nearest the filter.
 
-        Simple roots move along, all at once, as the roots of the form that is left: a near pair may turn real.
+        Simple roots are placed together, as the roots of one polynomial; two close ones may turn real on the way.
+
+        Returns:
+            The roots, and how far their polynomial is from the filter.
         """
         clusters = []
         for part in parts:
@@ -107,7 +111,10 @@ class Roots:
 
 
 def _centre(points_N2: Array) -> Array:
-    """The mean of neighbouring points in a plane that touches at one of them; a multiple root's noise cancels in it."""
+    """The mean of neighbouring points, taken in the tangent plane at one of them.
+
+    Noise scatters a multiple root evenly around its place, so that the mean is much more exact than each point.
+    """
     base_2 = points_N2[0]
     across_2 = np.array([-base_2[1].conjugate(), base_2[0].conjugate()])
     slope = ((points_N2 @ across_2.conj()) / (points_N2 @ base_2.conj())).mean()

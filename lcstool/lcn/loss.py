@@ -1,10 +1,10 @@
-"""The squared loss of a linear convolutional network, which is a quadratic form in its end-to-end filter.
+"""The squared loss of a linear convolutional network, as a quadratic function of its end-to-end filter w.
 
-With inputs x whose patches have second moment Sigma, 1/2 E (w . x - y)^2 = 1/2 (w - u)^T Sigma (w - u) + floor, where
-u is the least-squares filter.
+Let Sigma be the second moment E x x^T of input patches x, and u the filter that fits targets y best. Then
+1/2 E (w . x - y)^2 = 1/2 (w - u)^T Sigma (w - u) + floor.
 
-Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 5. Departs: a mean over samples and outputs, with
-a half, where the paper sums.
+Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 5. Departs: the paper sums over samples and
+outputs; here the loss is half their mean.
 """
 
 from collections.abc import Iterator
@@ -26,9 +26,9 @@ class QuadraticLoss:
     """1/2 (w - u)^T Sigma (w - u) + floor.
 
     Attributes:
-        target: u, (K,), or (R, K) for runs with a target each; float64.
+        target: u, (K,), or (R, K) if each run has a target of its own; float64.
         moment_KK: Sigma, symmetric and positive semidefinite.
-        floor: The loss at u, which no filter falls below.
+        floor: The loss at u; no filter has a lower one.
     """
 
     target: Tensor
@@ -37,14 +37,14 @@ class QuadraticLoss:
 
     @staticmethod
     def of_target(target: Tensor, moment_KK: Tensor | None = None) -> "QuadraticLoss":
-        """The population loss of learning a filter.
+        """The loss of learning a filter from infinitely many samples.
 
         Args:
-            target: (K,), or (R, K) for a target a run.
-            moment_KK: Second moment of the input patches; None is the identity: white inputs.
+            target: (K,), or (R, K) if each run has a target of its own.
+            moment_KK: Second moment of the input patches; None is the identity matrix, of white inputs.
 
         Raises:
-            BadInputError: other shapes, values that are not finite, a moment that is no second moment.
+            BadInputError: other shapes, values that are not finite, or a matrix that cannot be a second moment.
         """
         if target.ndim not in (1, 2) or not target.numel() or not target.isfinite().all():
             raise BadInputError(
@@ -65,15 +65,15 @@ class QuadraticLoss:
     def of_data(x_NT: Tensor, y_NP: Tensor, architecture: LinearConvArchitecture) -> "QuadraticLoss":
         """The loss over data: half the mean squared error of the network's outputs.
 
-        Where the patches do not span all directions the target is the shortest least-squares filter.
+        If several filters fit the data best, the target is the one with the smallest norm.
 
         Args:
             x_NT: Inputs.
             y_NP: Targets, P = (T - K) // stride + 1 outputs of the end-to-end convolution without padding.
-            architecture: The network.
+            architecture: Kernel sizes and strides.
 
         Raises:
-            BadInputError: shapes that do not agree, values that are not finite.
+            BadInputError: shapes that do not agree, or values that are not finite.
         """
         size, stride = architecture.end_size, architecture.end_stride
         if x_NT.ndim != 2 or x_NT.shape[1] < size or not x_NT.shape[0]:
@@ -90,7 +90,7 @@ class QuadraticLoss:
             moment_KK += patches_MK.T @ patches_MK / y_NP.numel()
             cross_K += patches_MK.T @ y_M / y_NP.numel()
         target_K = torch.linalg.pinv(moment_KK, hermitian=True) @ cross_K
-        # mean y^2 - u . cross would leave nothing but rounding where the data is fitted exactly.
+        # The shorter formula, mean y^2 - u . cross, would give only rounding errors for data that u fits exactly.
         floor = sum(
             float((patches_MK @ target_K - y_M).square().sum())
             for patches_MK, y_M in _patches(x_NT, y_NP, size, stride)
@@ -103,7 +103,7 @@ class QuadraticLoss:
 
     @property
     def is_definite(self) -> bool:
-        """Whether Sigma has full rank: u is then the only filter at the floor."""
+        """Whether Sigma has full rank, so that u is the only filter with the lowest loss."""
         return int(torch.linalg.matrix_rank(self.moment_KK, hermitian=True)) == self.end_size
 
     @property
@@ -112,7 +112,7 @@ class QuadraticLoss:
         return torch.equal(self.moment_KK, torch.eye(self.end_size).to(self.moment_KK))
 
     def of_runs(self, chosen_R: Tensor) -> "QuadraticLoss":
-        """The same loss for some of the runs, by index or mask."""
+        """The same loss for some of the runs, chosen by index or mask."""
         return replace(self, target=self.target[chosen_R]) if self.target.ndim == 2 else self
 
     def excess(self, filters: Tensor) -> Tensor:
@@ -125,17 +125,17 @@ class QuadraticLoss:
         return self.excess(filters) + self.floor
 
     def gradient(self, filters: Tensor) -> Tensor:
-        """Its derivative in the end-to-end filter, (..., K)."""
+        """The derivative of the loss in the end-to-end filter, (..., K)."""
         return (filters - self.target) @ self.moment_KK
 
     @property
     def size(self) -> Tensor:
-        """The excess of the zero filter, 1/2 u^T Sigma u: what an excess is small against; one a target."""
+        """The excess of the zero filter, 1/2 u^T Sigma u, one for each target: a scale for other excesses."""
         return self.excess(torch.zeros_like(self.target))
 
 
 def _patches(x_NT: Tensor, y_NP: Tensor, size: int, stride: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """All patches (M, K) with their targets (M,), a few samples at a time: there may be many more than inputs."""
+    """All patches (M, K) with their targets (M,), a few samples at a time: patches overlap and take much memory."""
     step = max(1, _CHUNK_ENTRIES // (y_NP.shape[1] * size))
     for x, y in zip(x_NT.split(step), y_NP.split(step), strict=True):
         yield (

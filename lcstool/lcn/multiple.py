@@ -1,4 +1,7 @@
-"""Roots with multiplicities, and the form that has them and is nearest a filter, fitted by Gauss-Newton.
+"""Multiple roots: find the polynomial with given multiplicities that is nearest a filter, by Gauss-Newton steps.
+
+The real polynomial of one root, or of a conjugate pair, is called its form. A filter with multiple roots is a product
+of powers of such forms.
 
 Ref: Zeng 2005, Computing multiple roots of inexact polynomials (Math. Comp. 74): the pejorative manifold.
 """
@@ -19,9 +22,9 @@ class RootCluster:
     """A root and its multiplicity.
 
     Attributes:
-        point_2: Its place [x : y], complex; of a conjugate pair, the one in the upper half-plane.
-        multiplicity: Of the root, and of its conjugate.
-        is_real: Whether it is one real root, not a conjugate pair.
+        point_2: The place of the root, complex [x : y]; for a conjugate pair, the one in the upper half-plane.
+        multiplicity: The multiplicity of the root, and so of its conjugate.
+        is_real: Whether it is a real root; otherwise it is a conjugate pair.
     """
 
     point_2: Array
@@ -35,12 +38,12 @@ class RootCluster:
 
     @property
     def form(self) -> Array:
-        """The real form of one such root or pair, unit norm, highest power of x first."""
+        """The real polynomial of this root or pair, taken once: norm 1, highest power of x first."""
         return root_form(self.point_2, self.is_real)
 
 
 def simple_clusters(form_K: Array) -> list[RootCluster]:
-    """Every root of a form by itself, one of each conjugate pair."""
+    """All roots of a polynomial, each counted as simple; one root for each conjugate pair."""
     points_D2 = projective_roots(form_K / np.linalg.norm(form_K))
     height_D = (points_D2[:, 0] * points_D2[:, 1].conj()).imag
     return [
@@ -53,11 +56,15 @@ def simple_clusters(form_K: Array) -> list[RootCluster]:
 def fitted_forms(
     w_K: Array, forms: list[Array], powers: list[int], residual: float
 ) -> tuple[list[Array], float]:
-    """Move the forms, their powers kept, to make the product nearest the filter (Gauss-Newton); with its distance."""
+    """Change the forms, but not their powers, until their product is nearest the filter (Gauss-Newton).
+
+    Returns:
+        The forms, and the distance of their product from the filter.
+    """
     for _ in range(_FITTING_STEPS):
         moved = _gauss_newton(w_K, forms, powers)
         if any(len(form) == 3 and form[1] ** 2 >= 4 * form[0] * form[2] for form in moved[:-1]):
-            break  # a multiple pair that would turn real is another pattern
+            break  # a conjugate pair would turn real: that would be another root pattern
         new = form_distance(w_K, moved, powers)
         if not new < residual:
             break
@@ -66,6 +73,7 @@ def fitted_forms(
 
 
 def form_product(forms: list[Array], powers: list[int]) -> Array:
+    """The product of all forms, each to its power."""
     product = np.ones(1)
     for form, power in zip(forms, powers, strict=True):
         for _ in range(power):
@@ -74,14 +82,14 @@ def form_product(forms: list[Array], powers: list[int]) -> Array:
 
 
 def form_distance(w_K: Array, forms: list[Array], powers: list[int]) -> float:
-    """From the filter, of unit norm, to the nearest multiple of the product."""
+    """The distance from the filter, of norm 1, to the nearest multiple of the product."""
     product_K = form_product(forms, powers)
     product_K = product_K / np.linalg.norm(product_K)
     return float(np.linalg.norm(w_K - (w_K @ product_K) * product_K))
 
 
 def _gauss_newton(w_K: Array, forms: list[Array], powers: list[int]) -> list[Array]:
-    """One step for scale * product = w; forms of unit norm again."""
+    """One Gauss-Newton step for scale * product = w; afterwards every form has norm 1 again."""
     product_K = form_product(forms, powers)
     scale = (w_K @ product_K) / (product_K @ product_K)
     columns = [product_K]

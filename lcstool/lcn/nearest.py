@@ -1,7 +1,8 @@
 """The filter of the function space that is nearest a given one, by Newton's method from many random starts at once.
 
-Outside the function space the nearest filter has repeated roots and the derivative of the parametrisation is singular
-there, so the steps use all of the Hessian of the squared distance, not its Gauss-Newton part.
+If the given filter is outside the function space, the nearest one has repeated roots, and the Jacobian of the
+composition is singular there. So the steps use the full Hessian of the squared distance, not only its Gauss-Newton
+part.
 
 Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 5, for the problem.
 """
@@ -17,22 +18,22 @@ from lcstool.lcn.patterns import RootPattern, root_pattern
 
 # Shape suffixes: N starts, P parameters (all layers' entries), K entries of the end-to-end filter.
 
-AGREEMENT = 1e-6
+AGREEMENT = 1e-6  # starts whose distances differ by at most this fraction of the target's norm agree
 _MAX_STEPS = 300
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class NearestFilter:
-    """What the starts found.
+    """What the search found.
 
     Attributes:
         filter_K: The nearest filter, float64.
         filters: Layers that compose to it.
-        distance: Of it from the target, Euclidean.
-        pattern: Its roots, joined within a noise of 1e-8, to which the minimum is known; None for the zero filter.
-        num_starts: Starts in all.
-        num_agree: Starts that ended at this distance, within `AGREEMENT` of the target's norm.
-        ties_NK: The different filters they ended at, one a row; this one first.
+        distance: Its Euclidean distance from the target.
+        pattern: Its roots, joined within a noise of 1e-8, which is how exactly it is known; None for the zero filter.
+        num_starts: How many starts there were.
+        num_agree: How many of them ended at this distance, within `AGREEMENT` of the target's norm.
+        ties_NK: The different filters that these ended at, one a row; `filter_K` is the first.
     """
 
     filter_K: Tensor
@@ -51,12 +52,12 @@ def nearest_filter(
 
     Args:
         filter_K: The target, `end_size` entries.
-        architecture: The network.
-        num_starts: Random starts; the best one is a global minimum only as far as they say.
-        generator: Draws the starts: normal entries, layers then scaled to compose to the target's norm.
+        architecture: Kernel sizes and strides.
+        num_starts: How many random starts. The best end is taken; nothing proves that it is the global minimum.
+        generator: Draws the starts: normal entries, each layer then scaled to norm 1.
 
     Raises:
-        BadInputError: not such a target, not finite, or no starts.
+        BadInputError: the target has another size or is not finite, or there are no starts.
     """
     if filter_K.shape != (architecture.end_size,) or not filter_K.isfinite().all():
         raise BadInputError(
@@ -95,7 +96,10 @@ def nearest_filter(
 
 
 def _minimise(start_NP: Tensor, target_K: Tensor, architecture: LinearConvArchitecture) -> Tensor:
-    """Damped Newton steps, each start with its own damping; negative curvature is turned over (saddle-free)."""
+    """Damped Newton steps, each start with its own damping.
+
+    Curvature counts by its absolute value (saddle-free Newton), so that steps go down also where it is negative.
+    """
 
     def loss(flat_P: Tensor) -> Tensor:
         return 0.5 * (architecture.compose(architecture.split(flat_P)) - target_K).square().sum(dim=-1)

@@ -1,4 +1,4 @@
-"""Newton's method on the loss in all layers' entries: down to a minimum, or to any point of vanishing gradient.
+"""Newton's method for the loss in the entries of all layers: down to a minimum, or to any zero of the gradient.
 
 All starts move at once, each with its own damping.
 """
@@ -23,15 +23,16 @@ def to_minimum(
     filters: Sequence[Tensor],
     max_steps: int = 300,
 ) -> list[Tensor]:
-    """Follow runs of descent to where they tend, by steps that never raise the loss.
+    """Finish runs of gradient descent by steps that never raise the loss.
 
-    Negative curvature is turned over (saddle-free), so that a step descends. Where two minima are in reach the end
-    need not be descent's own: meant for runs that have settled in a valley and are slow.
+    Curvature counts by its absolute value (saddle-free Newton), so that steps go down also where it is negative. Use it
+    only for runs that are slow because they have settled in a valley: if two minima are near, the steps may end at
+    another one than descent would.
 
     Args:
-        architecture: The network.
-        loss: Of one target, or of one a run.
-        filters: Of each layer, (N, k_l).
+        architecture: Kernel sizes and strides.
+        loss: With one target for all runs, or one target a run.
+        filters: One filter a layer, (N, k_l).
         max_steps: The most steps.
     """
     return architecture.split(
@@ -46,13 +47,13 @@ def to_critical(
     vanished: float,
     max_steps: int = 300,
 ) -> list[Tensor]:
-    """Levenberg-Marquardt steps on the gradient, which saddles attract as minima do.
+    """Search for zeros of the gradient by Levenberg-Marquardt steps, which find saddles as well as minima.
 
     Args:
-        architecture: The network.
-        loss: Of one target, or of one a run.
-        filters: Of each layer, (N, k_l).
-        vanished: A gradient this small is improved while steps improve it, and is else left alone.
+        architecture: Kernel sizes and strides.
+        loss: With one target for all runs, or one target a run.
+        filters: One filter a layer, (N, k_l).
+        vanished: A gradient norm up to this counts as zero: such a search stops at the first step that does not help.
         max_steps: The most steps.
     """
     return architecture.split(
@@ -68,7 +69,7 @@ def _moved(
     downhill: bool,
     vanished: float,
 ) -> Tensor:
-    """Steps are taken that lower the loss, or else the gradient's norm."""
+    """Take the steps that lower the loss if `downhill`, and otherwise those that lower the norm of the gradient."""
 
     def measured(at_AP: Tensor, own_loss: QuadraticLoss) -> tuple[Tensor, Tensor]:
         layers = architecture.split(at_AP)

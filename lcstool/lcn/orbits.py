@@ -1,7 +1,8 @@
-"""What a layer takes of a filter's roots: whole orbits under the roots of unity.
+"""Orbits: the sets of roots that a layer takes as a whole.
 
-A layer at spread S contributes a form in x^S and y^S: with a root it has all S images of it under the S-th roots of
-unity, roots at zero and infinity S-fold. At spread 1 an orbit is one real root or one conjugate pair.
+A layer at spread S is a polynomial in x^S and y^S. With a root r it has all r * u as roots, where u is one of the S
+complex numbers with u^S = 1. These S roots are called an orbit; a root at zero or infinity counts S times. At spread 1
+an orbit is a single root. Since entries are real, conjugate orbits belong together.
 
 Ref: Kohn, Montufar, Shahverdi & Trager 2023 (arXiv 2304.05752), section 2.
 """
@@ -21,11 +22,11 @@ _SAME_PLACE = 1e-6  # how exactly roots of one orbit must be each other's images
 
 @dataclass(frozen=True, eq=False)
 class Orbit:
-    """What a layer may take as a whole: one real root, or one conjugate pair, of its own form.
+    """One real root of a layer, or one conjugate pair, and the roots of the end-to-end filter that it stands for.
 
     Attributes:
-        form: In the layer's own variables, unit norm; two or three entries.
-        used_N: Copies of each cluster of the filter's roots that it takes.
+        form: The real polynomial of the root or pair in the layer's own variables; norm 1, two or three entries.
+        used_N: How many copies it takes of each cluster of the end-to-end filter's roots.
     """
 
     form: Array
@@ -36,16 +37,16 @@ class Orbit:
         return len(self.form) - 1
 
     def copies(self, available_N: tuple[int, ...]) -> int:
-        """How often it can be taken."""
+        """How often it can be taken from the roots that are left."""
         return min(there // used for there, used in zip(available_N, self.used_N, strict=True) if used)
 
 
 def orbits(clusters: Sequence[RootCluster], spread: int) -> list[Orbit]:
-    """The whole orbits among the roots, in the order of their clusters; no two of them share a cluster.
+    """Find all complete orbits among the roots, in the order of their clusters; no two of them share a cluster.
 
     Args:
-        clusters: Of the end-to-end filter.
-        spread: S of the layer.
+        clusters: The roots of the end-to-end filter.
+        spread: The spread S of the layer.
     """
     found: list[Orbit] = []
     seen: set[int] = set()
@@ -55,7 +56,7 @@ def orbits(clusters: Sequence[RootCluster], spread: int) -> list[Orbit]:
         power_2 = cluster.point_2**spread
         power_2 = power_2 / np.linalg.norm(power_2)
         if spread == 1 or (cluster.is_real and np.abs(cluster.point_2).min() < _SAME_PLACE):
-            used, is_real = {index: spread}, cluster.is_real  # zero and infinity are all of their own images
+            used, is_real = {index: spread}, cluster.is_real  # the orbit of zero or infinity is one place
         else:
             used = _images(clusters, index, spread)
             degree = sum(1 if clusters[i].is_real else 2 for i in used)
@@ -69,7 +70,7 @@ def orbits(clusters: Sequence[RootCluster], spread: int) -> list[Orbit]:
 
 
 def _images(clusters: Sequence[RootCluster], index: int, spread: int) -> dict[int, int]:
-    """The clusters where one root's images under the roots of unity lie, once each; none where an image is missing."""
+    """The clusters that hold the orbit of one root, each once; none if a root of the orbit is missing."""
     x, y = clusters[index].point_2
     turns = np.exp(2j * np.pi * np.arange(spread) / spread)
     images_S2 = np.stack([x * turns, np.full(spread, y)], axis=1)

@@ -1,8 +1,8 @@
-"""Root patterns: which roots of a filter are real, which are complex, and how many of them coincide.
+"""Root patterns: which roots of a filter are real, which are complex, and which of them coincide.
 
-Noise of relative size eps scatters an m-fold root over a disc of radius about eps^(1/m), so no fixed distance tells a
-multiple root from near ones. Roots are therefore joined with their neighbours, cluster by cluster, wherever a form
-with that multiple root reproduces the filter within the noise: a backward error, whatever the distance.
+Noise of relative size eps scatters an m-fold root over a disc of radius about eps^(1/m). So no fixed distance tells a
+multiple root from several close ones. Instead, a group of neighbouring roots is joined into one multiple root if a
+polynomial with that multiple root is as close to the filter as the noise allows.
 
 Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 4, for the patterns; how to find them is ours.
 """
@@ -23,9 +23,9 @@ class RootPattern:
     """The roots of a filter, coinciding ones joined.
 
     Attributes:
-        clusters: Real roots first, most multiple first, then by place.
-        radius: Roots were joined that are this close (chordal distance) or linked by such; 0 where none were.
-        residual: Distance from the filter, relative to it, of the form that has exactly these multiple roots.
+        clusters: Real roots first, those of high multiplicity first, then by place.
+        radius: The longest link (chordal distance) between roots that were joined; 0 if none were.
+        residual: How far the polynomial with just these multiple roots is from the filter, as a fraction of its norm.
     """
 
     clusters: tuple[RootCluster, ...]
@@ -34,12 +34,12 @@ class RootPattern:
 
     @property
     def real_roots(self) -> tuple[tuple[float, int], ...]:
-        """Value (infinity included) and multiplicity of each real root."""
+        """Value (which may be infinite) and multiplicity of each real root."""
         return tuple((own.value.real, own.multiplicity) for own in self.clusters if own.is_real)
 
     @property
     def complex_pairs(self) -> tuple[tuple[complex, int], ...]:
-        """The root of positive imaginary part, and multiplicity, of each conjugate pair."""
+        """For each conjugate pair, the root with positive imaginary part, and its multiplicity."""
         return tuple((own.value, own.multiplicity) for own in self.clusters if not own.is_real)
 
     @property
@@ -49,22 +49,22 @@ class RootPattern:
 
     @property
     def complex(self) -> str:
-        """Multiplicities of the conjugate pairs, as `real`."""
+        """Multiplicities of the conjugate pairs, written as in `real`."""
         return _digits([own.multiplicity for own in self.clusters if not own.is_real])
 
     @property
     def label(self) -> str:
-        """Both, as "21|0"."""
+        """Both together, such as "21|0"."""
         return f"{self.real}|{self.complex}"
 
     @property
     def num_real(self) -> int:
-        """Real roots counted with multiplicity."""
+        """How many real roots there are, counted with multiplicity."""
         return sum(own.multiplicity for own in self.clusters if own.is_real)
 
     @property
     def num_odd(self) -> int:
-        """Real roots of odd multiplicity: so many stay real under any small change of the filter."""
+        """How many real roots have odd multiplicity: at least so many stay real when the filter changes a little."""
         return sum(own.multiplicity % 2 for own in self.clusters if own.is_real)
 
 
@@ -83,20 +83,20 @@ def root_pattern(filter_K: Tensor, radius: float | None = None, noise: float = N
 
     Args:
         filter_K: One filter; any multiple of it gives the same.
-        radius: Join all roots linked by chordal distances up to this one, whatever the residual. By default each
-            group of neighbours, the widest first, is joined where that changes the filter by no more than `noise`.
-        noise: Relative distance from the filter, in norm, that counts as no difference. About 1e-10 suits filters
-            computed in float64, 1e-5 trained ones in float32.
+        radius: Join all roots that are linked by chordal distances up to this one, however much the filter changes. By
+            default a group of neighbours is joined if that changes the filter by at most `noise`, large groups first.
+        noise: How far a filter may be from another, as a fraction of its norm, and count as the same. About 1e-10 suits
+            filters computed in float64, 1e-5 filters trained in float32.
 
     Raises:
-        BadInputError: not one finite filter, or zero.
+        BadInputError: the filter is zero, not finite, or not one filter.
     """
     w_K = filter_entries(filter_K)
     roots = Roots(w_K)
     if radius is not None:
         clusters, residual = roots.join(roots.parts(tuple(range(len(roots.points_D2))), radius))
         return RootPattern(clusters, radius, residual)
-    # Joins that are each within the noise may leave it together; then each is allowed less.
+    # Several joins, each within the noise, may together change the filter by more; then each is allowed less.
     for allowed in (noise, noise / 10, noise / 100, -1.0):
         parts = roots.choose(allowed)
         clusters, residual = roots.join(parts)

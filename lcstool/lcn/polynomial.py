@@ -1,8 +1,9 @@
-"""Filters as homogeneous polynomials in two variables: products, and roots on the projective line.
+"""Filters as homogeneous polynomials (forms) in two variables: their products, and their roots.
 
-A filter w_0..w_{k-1} is the form w_0 x^(k-1) + w_1 x^(k-2) y + ... + w_{k-1} y^(k-1). A root is a point [x : y] of the
-complex projective line: vanishing leading entries are roots at infinity, [1 : 0], vanishing trailing ones roots at
-zero, [0 : 1]. Distances are chordal, the sine of the angle between two points, so infinity is a point like any other.
+A filter w_0..w_{k-1} is the form w_0 x^(k-1) + w_1 x^(k-2) y + ... + w_{k-1} y^(k-1). A root is the direction [x : y]
+of a complex vector (x, y) at which it is zero; its value is x / y. A zero first entry is a root at infinity, [1 : 0]; a
+zero last entry is a root at zero, [0 : 1]. The distance of two roots is chordal, the sine of the angle between their
+directions, so that infinity is a place like any other.
 
 Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 3.
 """
@@ -25,12 +26,12 @@ Array = npt.NDArray[Any]
 
 
 def multiply(left: Tensor, right: Tensor, dilation: int = 1) -> Tensor:
-    """The product left(x, y) * right(x^dilation, y^dilation); leading dimensions broadcast, autograd passes.
+    """The product left(x, y) * right(x^dilation, y^dilation); leading dimensions broadcast, autograd works.
 
     Args:
         left: (..., m).
         right: (..., n).
-        dilation: The power of the variables of `right`.
+        dilation: Which power of x and y stands in `right`: the spread of its layer.
 
     Returns:
         (..., m + (n - 1) * dilation).
@@ -44,10 +45,10 @@ def multiply(left: Tensor, right: Tensor, dilation: int = 1) -> Tensor:
 
 
 def filter_entries(filter_K: Tensor) -> Array:
-    """One filter as float64 entries of unit norm; its roots are those of any multiple.
+    """One filter as float64 entries, scaled to norm 1, which does not change its roots.
 
     Raises:
-        BadInputError: not one row of finite numbers, or all of them zero: the zero filter has no roots of its own.
+        BadInputError: it is not one row of finite numbers, or all of them are zero: the zero filter has no roots.
     """
     if filter_K.dim() != 1 or not len(filter_K) or not filter_K.isfinite().all():
         raise BadInputError(f"filter of shape {list(filter_K.shape)}; expected one row of finite numbers")
@@ -61,16 +62,16 @@ def filter_entries(filter_K: Tensor) -> Array:
 
 
 def projective_roots(w_K: Array) -> Array:
-    """All roots of a form, by the QZ algorithm on its companion pencil.
+    """All roots of a form, as generalised eigenvalues of its companion pencil (QZ algorithm).
 
-    The pencil keeps the leading entry apart, so a tiny one gives a root near infinity and spoils no other; the roots
-    are those of a form within rounding of the given one.
+    The pencil does not divide by the first entry. So a tiny first entry gives a root near infinity and does not spoil
+    the others: the roots are exact for a form that differs from the given one only by rounding.
 
     Args:
-        w_K: Unit norm, not zero.
+        w_K: A filter of norm 1.
 
     Returns:
-        (D, 2) complex points of unit norm; complex roots in conjugate pairs, real ones with no imaginary part.
+        (D, 2) complex points of norm 1; complex roots come in conjugate pairs, real roots have no imaginary part.
     """
     nonzero = np.flatnonzero(w_K)
     first, last = int(nonzero[0]), int(nonzero[-1])
@@ -90,7 +91,7 @@ def projective_roots(w_K: Array) -> Array:
 
 
 def chordal(left_N2: Array, right_M2: Array) -> Array:
-    """Distances (N, M) of points on the projective line: 0 for the same point, 1 for the farthest."""
+    """Chordal distances (N, M) of roots: 0 for the same place, 1 for the largest distance that there is."""
     distances: Array = np.abs(
         np.outer(left_N2[:, 0], right_M2[:, 1]) - np.outer(left_N2[:, 1], right_M2[:, 0])
     )
@@ -98,7 +99,7 @@ def chordal(left_N2: Array, right_M2: Array) -> Array:
 
 
 def point_value(point_2: Array) -> complex:
-    """The quotient x / y of a point; positive infinity for [1 : 0]."""
+    """The value x / y of a root; positive infinity for [1 : 0]."""
     x, y = complex(point_2[0]), complex(point_2[1])
     if abs(y) < 1e-300 * abs(x):
         return complex(math.inf, 0.0)
@@ -106,7 +107,7 @@ def point_value(point_2: Array) -> complex:
 
 
 def realified(point_2: Array) -> Array:
-    """The real point nearest a point that is real but for its phase."""
+    """Real coordinates for a root that is real, but whose coordinates have a common complex factor."""
     larger = point_2[np.abs(point_2).argmax()]
     real_2 = (point_2 * larger.conjugate()).real
     unit_2: Array = (real_2 / np.linalg.norm(real_2)).astype(complex)
@@ -114,7 +115,7 @@ def realified(point_2: Array) -> Array:
 
 
 def root_form(point_2: Array, is_real: bool) -> Array:
-    """The real form of unit norm that vanishes at a point: linear for a real one, else quadratic with its conjugate."""
+    """The real form of norm 1 with this root: linear for a real root, else quadratic, with the conjugate root too."""
     x, y = complex(point_2[0]), complex(point_2[1])
     if is_real:
         form = np.array([y.real, -x.real])
@@ -125,7 +126,7 @@ def root_form(point_2: Array, is_real: bool) -> Array:
 
 
 def form_root(form: Array) -> Array:
-    """The point where a linear form vanishes, or the one in the upper half-plane where a definite quadratic does."""
+    """The root of a linear form, or the root of a quadratic form that is in the upper half-plane."""
     if len(form) == 2:
         return np.array([-form[1], form[0]], dtype=complex)
     a, b, c = form

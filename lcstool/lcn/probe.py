@@ -1,7 +1,7 @@
 """Do a network's filters repeat from layer to layer? Cosines, separability and common roots of pairs of filters.
 
-For one-dimensional linear networks the theory predicts repeated filters. Real networks have two-dimensional filters and
-non-linear layers between them: there the cosine and the roots of separable parts are a description, no test of it.
+For one-dimensional linear networks the theory predicts repeated filters. Real networks have two-dimensional filters,
+and activations between layers: for them these numbers are a description, and no test of the theory.
 
 Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), sections 5 and 6, for the prediction.
 """
@@ -20,13 +20,13 @@ from lcstool.lcn.polynomial import chordal
 # Shape suffixes: C channels, H W (or K alone) a filter's entries.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CommonRoot:
-    """A root of one filter and the nearest of the other's.
+    """A root of one filter and the nearest root of another.
 
     Attributes:
-        left, right: x / y, infinity included; of conjugate pairs, the ones in the upper half-plane.
-        distance: Chordal, 0 to 1.
+        left, right: Their values x / y, possibly infinite; for conjugate pairs, those in the upper half-plane.
+        distance: Their chordal distance, 0 to 1.
         is_real: Whether both are real roots.
     """
 
@@ -36,16 +36,18 @@ class CommonRoot:
     is_real: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FilterComparison:
-    """Two filters side by side.
+    """Two filters, compared.
 
     Attributes:
-        cosine: Of the entries as they are; None for filters of different sizes or a zero one.
-        best_cosine: The largest over signs and flips of the second filter; only if flips were asked for.
-        singular_ratios: Second over first singular value of each 2-d filter, 0 if it is separable; None in 1-d.
-        common_roots: For 1-d filters, and for each axis (rows: the factor along H; columns: along W) of 2-d filters
-            that are both separable, the roots of the two that coincide. An empty dictionary: not compared.
+        cosine: The cosine of the angle between them; None if their sizes differ or one is zero.
+        best_cosine: The largest |cosine| over all flips of the second filter; None unless flips were asked for.
+        singular_ratios: For each 2-d filter its second singular value divided by its first, which is 0 if the filter is
+            separable, a product of two 1-d filters; None for 1-d filters.
+        common_roots: The roots that both filters have: under `entries` for 1-d filters; for 2-d filters that are both
+            separable, under `rows` those of the factors along H and under `columns` those along W. Empty if the
+            filters cannot be compared so.
     """
 
     cosine: float | None
@@ -66,14 +68,14 @@ def compare_filters(
 
     Args:
         weight_a, weight_b: The filters, both 1-d or both 2-d.
-        flips: Give the best cosine over both signs and over reversing each axis, too. Reversal is another filter, with
-            inverse roots; only a network whose signals have no direction is indifferent to it.
-        radius: Roots this close are common, chordal distance.
-        separable: Ratio of singular values up to which a 2-d filter counts as a product of 1-d ones.
-        noise: Of the weights, relative, for telling multiple roots (see `root_pattern`).
+        flips: Find the best |cosine| over reversing the axes of the second filter, too. A reversed filter is another
+            filter, with inverse roots; the two mean the same only if the network's inputs have no direction.
+        radius: Roots are common if their chordal distance is at most this.
+        separable: A 2-d filter counts as separable if its ratio of singular values is at most this.
+        noise: Relative uncertainty of the weights, by which roots are joined (see `root_pattern`).
 
     Raises:
-        BadInputError: other shapes, or entries that are not finite.
+        BadInputError: the filters have other shapes, or entries that are not finite.
     """
     for own in (weight_a, weight_b):
         if (
@@ -95,27 +97,29 @@ def compare_filters(
             best = max(abs(_cosine(a, b.flip(own))) for own in axes)
     if a.dim() == 1:
         roots = {"entries": common_roots(a, b, radius, noise)} if a.any() and b.any() else {}
-        return FilterComparison(cosine, best, None, roots)
+        return FilterComparison(cosine=cosine, best_cosine=best, singular_ratios=None, common_roots=roots)
     (rows_a, columns_a, ratio_a), (rows_b, columns_b, ratio_b) = _factors(a), _factors(b)
     roots = {}
     if a.any() and b.any() and max(ratio_a, ratio_b) <= separable:
         roots["rows"] = common_roots(rows_a, rows_b, radius, noise)
         roots["columns"] = common_roots(columns_a, columns_b, radius, noise)
-    return FilterComparison(cosine, best, (ratio_a, ratio_b), roots)
+    return FilterComparison(
+        cosine=cosine, best_cosine=best, singular_ratios=(ratio_a, ratio_b), common_roots=roots
+    )
 
 
 def common_roots(
     left_K: Tensor, right_K: Tensor, radius: float = 1e-6, noise: float = NOISE
 ) -> tuple[CommonRoot, ...]:
-    """The distinct roots of one filter that lie near roots of another, nearest first.
+    """The different roots of one filter that are near roots of another, the nearest first.
 
     Args:
-        left_K, right_K: Filters, not zero, of any sizes.
-        radius: Chordal distance up to which two roots are common.
+        left_K, right_K: Filters of any sizes, not zero.
+        radius: Roots are common if their chordal distance is at most this.
         noise: As for `root_pattern`.
 
     Raises:
-        BadInputError: not such filters.
+        BadInputError: a filter is zero or not finite.
     """
     left, right = (root_pattern(own, noise=noise) for own in (left_K, right_K))
     pairs = (_nearest(left, index, right) for index in range(len(left.clusters)))
@@ -124,13 +128,13 @@ def common_roots(
 
 
 def depthwise_filters(weight: Tensor) -> Tensor:
-    """The one filter of each channel, (C, H, W) or (C, K), of a layer in which channels do not mix.
+    """The filters of a layer that does not mix channels, one a channel, (C, H, W) or (C, K).
 
     Args:
-        weight: A convolution's, depthwise (C, 1, ...) or with one channel in and out.
+        weight: The weight of a convolution that is depthwise, (C, 1, ...), or has one channel in and out.
 
     Raises:
-        BadInputError: any other shape: its filters have no counterpart from layer to layer.
+        BadInputError: any other shape: one cannot say which filters of two layers belong together.
     """
     if weight.dim() not in (3, 4) or weight.shape[1] != 1:
         raise BadInputError(
@@ -144,14 +148,14 @@ def compare_layers(weights: Sequence[Tensor], flips: bool = False) -> list[list[
     """Compare each layer with the next, channel by channel.
 
     Args:
-        weights: Of a stack of depthwise or single-channel convolutions with one number of channels.
+        weights: Of depthwise or single-channel convolutions, all with the same number of channels.
         flips: As for `compare_filters`.
 
     Returns:
         One list a pair of neighbouring layers, one entry a channel.
 
     Raises:
-        BadInputError: fewer than two layers, or other shapes.
+        BadInputError: there are fewer than two layers, or they have other shapes.
     """
     layers = [depthwise_filters(own) for own in weights]
     if len(layers) < 2 or len({len(own) for own in layers}) != 1:
@@ -174,7 +178,9 @@ def _nearest(left: RootPattern, index: int, right: RootPattern) -> CommonRoot | 
         return None
     distance, place = min(others)
     other = right.clusters[place]
-    return CommonRoot(own.value, other.value, distance, own.is_real and other.is_real)
+    return CommonRoot(
+        left=own.value, right=other.value, distance=distance, is_real=own.is_real and other.is_real
+    )
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:
@@ -182,7 +188,7 @@ def _cosine(a: Tensor, b: Tensor) -> float:
 
 
 def _factors(filter_HW: Tensor) -> tuple[Tensor, Tensor, float]:
-    """The nearest product of a filter along H and one along W, and the ratio of the next singular value to its own."""
+    """The product of a filter along H and one along W that is nearest, and the second singular value over the first."""
     left_HR, values_R, right_RW = torch.linalg.svd(filter_HW, full_matrices=False)
     ratio = (values_R[1] / values_R[0]).item() if len(values_R) > 1 and values_R[0] else 0.0
     return left_HR[:, 0], right_RW[0], ratio

@@ -1,11 +1,11 @@
-"""Where the parametrisation loses rank: by singular values, and by factors that layers share.
+"""The rank of the Jacobian (of the end-to-end filter, in the layers' entries): by singular values, and by roots.
 
-Scaling layers against one another never moves the end-to-end filter, so the rank is at most `dimension`. It is less
-iff, for some layer, its own form P_l(x^S, y^S) and the composition of the layers before it share a factor in x^S, y^S:
-at stride one, iff two layers share a complex root.
+Scaling layers against one another does not change the end-to-end filter, so the rank is at most `dimension`. It is
+lower if and only if some layer at spread S shares a factor in x^S, y^S with the composition of the layers before it.
+With all strides 1 this means that two layers share a root.
 
-Ref: Kohn, Montufar, Shahverdi & Trager 2023 (arXiv 2304.05752), section 4. That the factor may be made up of parts of
-several earlier layers matters from three layers on: x - y, x + y, then x^2 - y^2 at spread 2.
+Ref: Kohn, Montufar, Shahverdi & Trager 2023 (arXiv 2304.05752), section 4. The factor may be spread over several of the
+layers before: x - y and x + y together hold the factor x^2 - y^2 of a third layer at spread 2.
 """
 
 from collections.abc import Sequence
@@ -24,15 +24,17 @@ from lcstool.lcn.polynomial import Array, chordal
 # Shape suffixes: K end-to-end entries, P parameters, N points of two coordinates, S images of a root.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SharedFactor:
     """A root that a layer shares with the composition of the layers before it.
 
     Attributes:
-        layer: The layer.
-        root: Its root x / y, in the layer's own variables; of a conjugate pair, the one in the upper half-plane.
-        parts: Earlier layers that hold some part of the factor.
-        distance: The farthest that an image of the root is from a root of these layers; chordal.
+        layer: The layer's number, from 0.
+        root: The value x / y of the root in the layer's own variables; for a conjugate pair, the one in the upper
+            half-plane.
+        parts: The numbers of the layers before that hold some part of the factor.
+        distance: How exactly it is shared: the largest chordal distance of a root of its orbit (see `orbits`) from a
+            root of these layers.
     """
 
     layer: int
@@ -42,17 +44,17 @@ class SharedFactor:
 
 
 def jacobian_rank(filters: Sequence[Tensor], architecture: LinearConvArchitecture, rtol: float = 1e-8) -> int:
-    """The rank of the derivative of the end-to-end filter, `dimension` at most.
+    """The rank of the Jacobian, at most `dimension`.
 
     Args:
-        filters: Of each layer, (k_l,).
-        architecture: The network.
-        rtol: Singular values up to this fraction of the largest count as zero, layers scaled to unit norm.
+        filters: One filter a layer, (k_l,).
+        architecture: Kernel sizes and strides.
+        rtol: Singular values up to this fraction of the largest count as zero; layers are scaled to norm 1 first.
 
     Raises:
-        BadInputError: other shapes than the architecture's.
+        BadInputError: the filters do not have the architecture's shapes.
     """
-    # Scaling a layer multiplies columns by constants; the rank stays, and is told more clearly.
+    # Scaling a layer multiplies columns by constants: the rank stays, and the singular values show it more clearly.
     units = [own.double() / own.double().norm() if own.any() else own.double() for own in filters]
     values = torch.linalg.svdvals(architecture.jacobian(units))
     return int((values > rtol * values[0]).sum())
@@ -61,15 +63,15 @@ def jacobian_rank(filters: Sequence[Tensor], architecture: LinearConvArchitectur
 def shared_factors(
     filters: Sequence[Tensor], architecture: LinearConvArchitecture, radius: float = 1e-6
 ) -> list[SharedFactor]:
-    """Every factor in x^S that a layer at spread S shares with the layers before it; empty iff the rank is full.
+    """Every factor in x^S that a layer at spread S shares with the layers before it; none if the rank is full.
 
     Args:
-        filters: Of each layer, (k_l,).
-        architecture: The network.
-        radius: Roots this close, in chordal distance, are the same.
+        filters: One filter a layer, (k_l,).
+        architecture: Kernel sizes and strides.
+        radius: Roots are the same if their chordal distance is at most this.
 
     Raises:
-        BadInputError: other shapes than the architecture's, or a zero filter, where every root is shared.
+        BadInputError: the filters do not have the architecture's shapes, or one is zero: it shares every root.
     """
     if [tuple(own.shape) for own in filters] != [(kernel,) for kernel in architecture.kernels]:
         raise BadInputError(
@@ -85,7 +87,8 @@ def shared_factors(
         for cluster in clusters[layer]:
             found = _match(cluster, step, before, architecture.spread, radius)
             if found is not None:
-                shared.append(SharedFactor(layer, cluster.value, *found))
+                parts, distance = found
+                shared.append(SharedFactor(layer=layer, root=cluster.value, parts=parts, distance=distance))
     return shared
 
 
@@ -93,9 +96,9 @@ def _match(
     cluster: RootCluster, step: int, before: list[tuple[int, Array, RootCluster]],
     spread: Sequence[int], radius: float,
 ) -> tuple[tuple[int, ...], float] | None:  # fmt: skip
-    """The earlier layers that together hold all images of a root, and how exactly; None if they do not."""
+    """The layers before that together hold the orbit of a root, and how exactly; None if they do not."""
     for end in (0, 1):
-        if abs(cluster.point_2[end]) <= radius:  # zero or infinity: one place, to be held `step` times
+        if abs(cluster.point_2[end]) <= radius:  # zero or infinity: its orbit is one place, `step` times
             there = [(index, own) for index, _, own in before if abs(own.point_2[end]) <= radius]
             if sum(spread[index] * own.multiplicity for index, own in there) < step:
                 return None
@@ -112,7 +115,7 @@ def _match(
 
 
 def _images(cluster: RootCluster, step: int) -> Array:
-    """The points whose power `step` is the root, then those of its conjugate if it has one."""
+    """The orbit of a root: all points whose power `step` is the root; then, for a pair, those of its conjugate."""
     x, y = cluster.point_2
     turns = np.exp(2j * np.pi * np.arange(step) / step)
     images_S2 = np.stack([complex(x) ** (1 / step) * turns, np.full(step, complex(y) ** (1 / step))], axis=1)

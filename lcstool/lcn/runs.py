@@ -1,4 +1,4 @@
-"""Training runs of linear convolutional networks, many side by side: where they start, where they end."""
+"""Training runs of linear convolutional networks, many side by side: where they start and where they end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from lcstool.lcn.loss import QuadraticLoss
 # Shape suffixes: R runs, P parameters (all layers' entries), K end-to-end entries, L layers, C recorded times.
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Runs:
     """Runs of gradient descent or gradient flow.
 
     Attributes:
-        architecture: The network.
-        loss: What was minimised.
-        initial: Filters of each layer (R, k_l) at the start.
-        filters: And at the end; NaN for a run that diverged.
-        times_C: Steps (descent) or times (flow) at which losses were recorded.
-        losses_CR: The losses there; a run that has stopped keeps its last one.
-        stopped_R: Step or time at which each run stopped.
-        gradient_norm_R: The norm of the parameters' gradient there.
-        converged_R: Runs whose gradient fell to the tolerance.
-        diverged_R: Runs that left what float64 holds.
+        architecture: Kernel sizes and strides.
+        loss: The loss that was minimised.
+        initial: The filters at the start, one tensor a layer (R, k_l).
+        filters: The filters at the end; NaN for a run that diverged.
+        times_C: The steps (descent) or times (flow) at which losses were recorded.
+        losses_CR: The losses at these; a run that has stopped keeps its last one.
+        stopped_R: The step or time at which each run stopped.
+        gradient_norm_R: The norm of the gradient in the parameters at that moment.
+        converged_R: Whether the gradient of a run fell to the tolerance.
+        diverged_R: Whether the numbers of a run became infinite or NaN.
     """
 
     architecture: LinearConvArchitecture
@@ -53,7 +53,7 @@ class Runs:
 
     @property
     def drift_R(self) -> Tensor:
-        """The largest change of ||w_l||^2 - ||w_{l+1}||^2 from start to end; 0 along the exact flow.
+        """The largest change of ||w_l||^2 - ||w_{l+1}||^2 from start to end; exact gradient flow changes none.
 
         Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 5.
         """
@@ -64,10 +64,10 @@ class Runs:
 def initial_filters(
     architecture: LinearConvArchitecture, num_runs: int, scale: float, generator: torch.Generator
 ) -> tuple[Tensor, ...]:
-    """Filters of each layer, (R, k_l): independent normal entries of standard deviation `scale`.
+    """Random filters, one tensor a layer, (R, k_l): independent normal entries with standard deviation `scale`.
 
     Raises:
-        BadInputError: no runs, or a scale that is not positive.
+        BadInputError: there are no runs, or the scale is not positive.
     """
     if num_runs < 1 or not 0 < scale < float("inf"):
         raise BadInputError(f"{num_runs} runs at scale {scale}; expected at least one, and a scale above 0")
@@ -77,10 +77,11 @@ def initial_filters(
 
 
 def flattened(architecture: LinearConvArchitecture, filters: Sequence[Tensor], loss: QuadraticLoss) -> Tensor:
-    """All entries (R, P) of runs given layer by layer.
+    """The filters of all layers in one matrix (R, P), a row for each run.
 
     Raises:
-        BadInputError: filters that are not (R, k_l) and finite, or a loss for other filters or another number of runs.
+        BadInputError: filters that are not of shape (R, k_l) or not finite, or a loss for filters of another size or
+            for another number of runs.
     """
     shapes = [list(own.shape) for own in filters]
     num_runs = len(filters[0]) if filters and filters[0].ndim else 0
@@ -100,9 +101,10 @@ def flattened(architecture: LinearConvArchitecture, filters: Sequence[Tensor], l
 
 
 def gradient_unit(architecture: LinearConvArchitecture, loss: QuadraticLoss) -> Tensor:
-    """The size of the gradient at layers of equal norm and end-to-end norm ||u||; one a target, 1 for a zero one.
+    """A scale for gradients, one for each target; 1 for a target that is zero.
 
-    Tolerances are relative to it, so that a run converges at the same place whatever the units of the target.
+    It is how large a gradient is for layers of equal norm whose end-to-end filter is as large as the target. Tolerances
+    are fractions of it, so that whether a run has converged does not depend on the units of the target.
     """
     whole = (loss.target @ loss.moment_KK).norm(dim=-1)
     unit = whole * loss.target.norm(dim=-1) ** (1 - 1 / architecture.num_layers)

@@ -1,8 +1,8 @@
-"""All small architectures, each class of equal ones once.
+"""All small architectures in one list.
 
-Left out because they change no function space: layers of kernel size 1 (after the first layer their stride may go to
-the layer before; in front they only spread all the others alike), the stride of the last layer, and the order of
-layers at equal spread.
+The list leaves out what does not change the function space. A layer of kernel size 1 is left out: its stride could go
+to the layer before it, or, if it is the first, it spreads all other layers alike. The last layer always has stride 1.
+Layers with the same spread appear in one order only.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ class ScanRow:
     """One architecture of the scan.
 
     Attributes:
-        architecture: Its kernel sizes fall among layers at equal spread.
-        same_space_as: The first row with the same function space; the row's own architecture if it is the first.
+        architecture: Kernel sizes and strides; among layers with the same spread the kernel sizes do not increase.
+        same_space_as: The first architecture of the list with the same function space, which may be this one.
     """
 
     architecture: LinearConvArchitecture
@@ -26,16 +26,13 @@ class ScanRow:
 
 
 def scan(max_size: int) -> list[ScanRow]:
-    """Tabulate the architectures of end-to-end size 2 to `max_size`.
-
-    Two have the same function space when, spread by spread, their layers add up to the same degree with as many
-    of odd degree, or at most one in both.
+    """List the architectures of end-to-end size 2 to `max_size`.
 
     Returns:
-        By end-to-end size, then number of layers, then strides, then kernel sizes.
+        Sorted by end-to-end size, then number of layers, then strides, then kernel sizes.
 
     Raises:
-        BadInputError: `max_size` below 2.
+        BadInputError: `max_size` is below 2.
     """
     if max_size < 2:
         raise BadInputError(f"largest end-to-end size {max_size}; the smallest architecture has 2")
@@ -49,7 +46,11 @@ def scan(max_size: int) -> list[ScanRow]:
 
 
 def space_key(architecture: LinearConvArchitecture) -> tuple[tuple[int, int, int], ...]:
-    """Spread, degree and number of odd degrees of the layers at each spread: equal keys, equal function spaces."""
+    """What decides the function space: architectures with equal keys have the same one.
+
+    Returns:
+        For each spread: the spread, the sum of the degrees of its layers, and how many of these degrees are odd.
+    """
     groups: dict[int, tuple[int, int]] = {}
     for kernel, step in zip(architecture.kernels, architecture.spread, strict=True):
         if kernel > 1:
@@ -61,7 +62,7 @@ def space_key(architecture: LinearConvArchitecture) -> tuple[tuple[int, int, int
 def _layers(
     kernels: list[int], strides: list[int], step: int, room: int
 ) -> Iterator[tuple[list[int], list[int]]]:
-    """Kernel sizes and inner strides that take up at most `room` entries more, the next layer at spread `step`."""
+    """Add layers in all ways that make the end-to-end filter at most `room` larger; the next has spread `step`."""
     equal = bool(strides) and strides[-1] == 1
     largest = room // step + 1
     for kernel in range(2, min(largest, kernels[-1]) + 1 if equal else largest + 1):

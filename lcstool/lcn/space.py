@@ -1,7 +1,8 @@
-"""The function space of an architecture: which filters are members, and what its boundary is.
+"""The function space of an architecture: which filters are members, that is can be written as layers, and its boundary.
 
-Where it is full-dimensional, real roots decide. Layers of odd degree need one each; any that are left come in pairs
-and fit anywhere. A small change makes two coinciding real roots complex, but never an odd number of them all.
+If the space is full-dimensional, the number of real roots decides. Each layer of odd degree needs one real root; all
+other roots can be dealt out in pairs. A small change of a filter can make two equal real roots complex. So a member is
+on the boundary if, without its pairs of equal real roots, it has too few.
 
 Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 4; Kohn, Montufar, Shahverdi & Trager 2023
 (arXiv 2304.05752), sections 2 and 3, for strides.
@@ -20,18 +21,19 @@ from lcstool.lcn.factor import iterate_factorizations
 from lcstool.lcn.patterns import NOISE, RootPattern, pattern_label, root_pattern
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Membership:
     """Whether a filter is in the function space, and how clearly.
 
     Attributes:
-        is_member: The verdict.
-        num_real: Real roots of the filter, counted with multiplicity; None for the zero filter.
-        required: So many are needed; None where the space is lower-dimensional and roots are not just counted.
-        margin: How far two roots must move to meet (chordal distance) before the verdict can change, in every pair
-            that it takes: real ones that meet and turn complex for a member, negative and complex ones that meet and
-            turn real for any other. 0 on the boundary, infinite where every filter is a member. None where the space
-            is lower-dimensional: `nearest_filter` gives the distance then.
+        is_member: Whether it is.
+        num_real: How many real roots the filter has, counted with multiplicity; None for the zero filter.
+        required: How many it needs; None if the space is lower-dimensional, where their number does not decide.
+        margin: How far roots must move until the answer changes, as a chordal distance. A member stops being one when
+            enough pairs of real roots have met and become complex. The margin is the largest distance within these
+            pairs, chosen as small as possible: 0 on the boundary, infinite if every filter is a member. For other
+            filters complex roots must meet their conjugates and become real, and the margin is negative. None if the
+            space is lower-dimensional; `nearest_filter` tells how far away the space is.
     """
 
     is_member: bool
@@ -44,34 +46,35 @@ def membership(filter_K: Tensor, architecture: LinearConvArchitecture, noise: fl
     """Decide whether some choice of the layers composes to a filter.
 
     Args:
-        filter_K: `end_size` entries.
-        architecture: The network.
-        noise: Relative uncertainty of the filter, as for `root_pattern`: a filter this near the boundary is a member.
+        filter_K: A filter of `end_size` entries.
+        architecture: Kernel sizes and strides.
+        noise: Relative uncertainty of the filter, as for `root_pattern`. A filter this close to the space is a member.
 
     Raises:
-        BadInputError: not such a filter, or not finite.
+        BadInputError: the filter has another size or is not finite.
     """
     if filter_K.shape != (architecture.end_size,):
         raise BadInputError(f"filter of shape {list(filter_K.shape)}; expected {[architecture.end_size]}")
     required = architecture.num_real_roots_required
     if not (filter_K != 0).any():
         edge = None if required is None else math.inf if architecture.is_filling else 0.0
-        return Membership(True, None, required, edge)
+        return Membership(is_member=True, num_real=None, required=required, margin=edge)
     pattern = root_pattern(filter_K, noise=noise)
     if required is None:
         way = next(iterate_factorizations(filter_K, architecture, noise), None)
-        return Membership(way is not None, pattern.num_real, None, None)
+        return Membership(is_member=way is not None, num_real=pattern.num_real, required=None, margin=None)
+    is_member = pattern.num_real >= required
     if architecture.is_filling:
         margin = math.inf
-    elif pattern.num_real >= required:
+    elif is_member:
         margin = _meeting_gap(pattern, (pattern.num_real - required) // 2 + 1)
     else:
         margin = -_heights(pattern)[(required - pattern.num_real) // 2 - 1]
-    return Membership(pattern.num_real >= required, pattern.num_real, required, margin)
+    return Membership(is_member=is_member, num_real=pattern.num_real, required=required, margin=margin)
 
 
 def _heights(pattern: RootPattern) -> list[float]:
-    """The distance from its conjugate of each complex root above the real line, nearest first."""
+    """For each complex root in the upper half-plane, its distance from its conjugate; the smallest first."""
     heights = []
     for own in pattern.clusters:
         if not own.is_real:
@@ -81,7 +84,7 @@ def _heights(pattern: RootPattern) -> list[float]:
 
 
 def _meeting_gap(pattern: RootPattern, num_pairs: int) -> float:
-    """The least distance such that so many disjoint pairs of neighbouring real roots are no farther apart."""
+    """The smallest distance at which `num_pairs` disjoint pairs of neighbouring real roots are at most so far apart."""
     turns = sorted(
         math.atan2(own.point_2[0].real, own.point_2[1].real) % math.pi
         for own in pattern.clusters if own.is_real for _ in range(own.multiplicity)
@@ -103,14 +106,14 @@ def _meeting_gap(pattern: RootPattern, num_pairs: int) -> float:
 
 
 def is_on_boundary(pattern: RootPattern, architecture: LinearConvArchitecture) -> bool:
-    """Whether a member with these roots has non-members in every neighbourhood.
+    """Whether a member with these roots is on the boundary: some filters arbitrarily near it are not members.
 
     Raises:
-        BadInputError: not a member, going by the number of its real roots, where the space is full-dimensional.
+        BadInputError: the space is full-dimensional, and the filter has too few real roots to be a member.
     """
     required = architecture.num_real_roots_required
     if required is None:
-        return True  # no interior at all
+        return True  # the space has no interior
     if pattern.num_real < required:
         raise BadInputError(
             f"a filter with roots {pattern.label} is no member: it takes {required} real roots"
@@ -119,9 +122,9 @@ def is_on_boundary(pattern: RootPattern, architecture: LinearConvArchitecture) -
 
 
 def boundary_patterns(architecture: LinearConvArchitecture) -> list[str]:
-    """Root patterns of the filters on the boundary, those with the fewest coincidences first.
+    """Root patterns of the filters on the boundary, those in which the fewest roots coincide first.
 
-    Empty for a filling architecture, and for a lower-dimensional one, whose members are all boundary points.
+    Empty if every filter is a member, and for a lower-dimensional space, whose members are all on the boundary.
     """
     required = architecture.num_real_roots_required
     if required is None or architecture.is_filling:
@@ -139,7 +142,7 @@ def boundary_patterns(architecture: LinearConvArchitecture) -> list[str]:
 
 
 def _partitions(total: int, largest: int) -> Iterator[list[int]]:
-    """Ways to write a number as a sum of falling positive ones."""
+    """Ways to write a number as a sum of positive numbers that do not increase and are at most `largest`."""
     if not total:
         yield []
     for first in range(min(total, largest), 0, -1):
@@ -148,7 +151,7 @@ def _partitions(total: int, largest: int) -> Iterator[list[int]]:
 
 
 def boundary_in_words(architecture: LinearConvArchitecture) -> str:
-    """What the boundary of the function space consists of, in one or two sentences."""
+    """Describe the boundary of the function space in one or two sentences."""
     required = architecture.num_real_roots_required
     if architecture.is_filling:
         return "no boundary: every filter is a member"

@@ -1,6 +1,6 @@
-"""Where gradient descent ends, for targets by their number of real roots: the papers' experiment.
+"""The experiment of the paper: where gradient descent ends, by the number of real roots of the target.
 
-Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 6. Departs: targets are drawn by their factors.
+Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 6. Departs: targets are products of random factors.
 """
 
 from collections import Counter
@@ -13,34 +13,35 @@ from torch import Tensor
 
 from lcstool.errors import BadInputError
 from lcstool.lcn.architecture import LinearConvArchitecture
-from lcstool.lcn.certify import DIVERGED, SHARED, UNFINISHED, ZERO_LOSS, certify, predict
+from lcstool.lcn.certify import DIVERGED, SHARED, UNFINISHED, ZERO_LOSS, certify
 from lcstool.lcn.descent import descend
 from lcstool.lcn.loss import QuadraticLoss
 from lcstool.lcn.newton import to_minimum
+from lcstool.lcn.prediction import predict
 from lcstool.lcn.runs import initial_filters
 
 # Shape suffixes: U targets, R runs, K end-to-end entries.
 
-_SETTLED = 1e-6  # of the gradient: from here on the valley decides
-_AS_LOW = 1e-9  # losses of targets of norm 1
+_SETTLED = 1e-6  # descent stops at this gradient, in units of `gradient_unit`; Newton steps go on from there
+_AS_LOW = 1e-9  # two losses, for targets of norm 1, are equal up to this
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TableRow:
-    """Runs on the targets of one class.
+    """How many runs ended where, for targets with one number of real roots.
 
     Attributes:
-        num_real: Real roots of the targets.
-        is_member: Whether such targets are in the function space; None where roots are not just counted.
-        num_targets: Targets.
-        num_runs: Runs on all of them.
+        num_real: How many real roots the targets have.
+        is_member: Whether such targets are in the function space; None if the number of real roots does not decide.
+        num_targets: How many targets.
+        num_runs: How many runs on all of them together.
         zero_loss: Runs that ended at zero loss.
-        shared: Runs that ended at layers that share a root, by the root pattern of the end-to-end filter.
-        other: Runs that ended at the zero filter, or in a strided network elsewhere on the function space.
-        lowest: Runs that ended as low as any on their target.
+        shared: Runs that ended at layers that share a root, for each root pattern of the end-to-end filter.
+        other: Runs that ended at the zero filter, or, in a strided network, elsewhere on the function space.
+        lowest: Runs that ended at the lowest loss that any run on the same target reached.
         unfinished: Runs that had not ended.
         diverged: Runs that diverged.
-        agrees: Whether all that ended did as is certain.
+        agrees: Whether all runs that ended did so where the theorems allow it.
     """
 
     num_real: int
@@ -57,13 +58,13 @@ class TableRow:
 
 
 def draw_targets(num_real: int, size: int, num_targets: int, generator: torch.Generator) -> Tensor:
-    """Filters (U, K) of unit norm with so many real roots.
+    """Draw filters (U, K) of norm 1 with a given number of real roots, all of them simple.
 
-    They are products of linear forms with normal entries and of quadratic ones (x - z y)(x - z' y), the complex z with
-    normal parts; all roots are simple.
+    Each is a product of random factors: a linear one with normal entries for each real root, and a quadratic one
+    (x - z y)(x - z' y) for each pair of complex roots z, z' with normal real and imaginary parts.
 
     Raises:
-        BadInputError: real roots that cannot be so many, none or all of the rest being in pairs.
+        BadInputError: a filter of this size cannot have so many real roots, since the others come in pairs.
     """
     if not 0 <= num_real < size or (size - 1 - num_real) % 2:
         raise BadInputError(f"{num_real} real roots of a form of degree {size - 1}")
@@ -88,22 +89,23 @@ def critical_table(
     scale: float = 1.0,
     max_steps: int = 20_000,
 ) -> list[TableRow]:
-    """Descend from many starts to several targets of each class, all in one batch.
+    """Train on several targets for each number of real roots, from many starts each, all in one batch.
 
-    Runs that have settled in a valley are followed to its end by Newton steps, which slow ones would not see.
+    Gradient descent runs until it has settled in a valley, where it would be slow; Newton steps then follow the valley
+    to its end.
 
     Args:
-        architecture: The network.
-        num_reals: The classes: numbers of real roots of the targets.
-        num_starts: Starts a target.
+        architecture: Kernel sizes and strides.
+        num_reals: The numbers of real roots that targets have.
+        num_starts: How many starts for each target.
         generator: Draws targets, then starts.
-        num_targets: Targets a class.
+        num_targets: How many targets for each number of real roots.
         lr: Learning rate.
         scale: Standard deviation of the initial entries.
-        max_steps: Of the descent.
+        max_steps: The most steps of gradient descent.
 
     Returns:
-        A row a class.
+        One row for each number of real roots.
 
     Raises:
         BadInputError: numbers out of range.

@@ -1,9 +1,9 @@
-"""Did the network discover the image? The pixels' arrangement, re-derived from which of them share units.
+"""Did the network discover the image? The arrangement of the pixels, re-derived from which of them share units.
 
-Pixels that share units more often than chance are joined to their nearest in this sense; the graph's Laplacian
-eigenvectors (a spectral embedding) place them in the plane, and Procrustes analysis compares that with the true
-grid. Natural images are nearly mirror-symmetric in distribution, exactly so under random flips; a network may then
-hold mirrored pixels for near ones, and the arrangement found is the grid folded along the mirror's axis.
+A graph joins each pixel to those with which it shares the most units, compared with chance. Two eigenvectors of the
+graph's Laplacian place the pixels in the plane (a spectral embedding), and Procrustes analysis compares the places with
+the true grid. Natural images look alike when mirrored, and training with random flips makes them exactly so. A network
+may then treat mirrored pixels as near ones, and the arrangement found is the grid folded along the mirror's axis.
 
 Ref: Neyshabur 2020 (arXiv 2007.13657), section 1, says that the architecture is learned from scratch; the test is
     ours. Belkin and Niyogi 2003 for the embedding.
@@ -21,30 +21,30 @@ from lcstool.errors import BadInputError
 
 # Shape suffixes: U units, C channels, H W image, N pixels that have connections, K components.
 
-FOLDS = ("grid", "folded left on right", "folded top on bottom", "folded both ways")
+FOLDS = ("grid", "folded_left_on_right", "folded_top_on_bottom", "folded_both_ways")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Discovery:
     """How well the arrangement found fits the true one.
 
     Attributes:
         num_pixels: Pixels with connections; the others cannot be placed.
-        num_neighbours: Each pixel is joined to so many.
-        neighbour_frac: Share of these that are neighbours on the image (sides or corners).
+        num_neighbours: How many others each pixel is joined to.
+        neighbour_frac: Share of the joined pairs that are neighbours on the image (at sides or corners).
         chance_neighbour_frac: That share among random pairs.
-        procrustes: Procrustes error of the plane arrangement, by what it is compared with: the grid, or the
-            grid folded; 0 is a perfect fit up to shift, rotation, reflection and scale, 1 none.
+        procrustes: Procrustes error of the places, by what they are compared with (`FOLDS`: the grid, or the grid
+            folded). 0 is a perfect fit up to shift, rotation, reflection and scale; 1 is no fit.
         chance_mean, chance_sd, chance_min: Of the smallest of these errors with the pixels' places shuffled.
-        readout_r2: Of the least-squares fit of height and width of a pixel by the first `num_components`
-            eigenvectors: (height, width).
-        best_r2: The same of the axes of the best comparison, folded or not.
-        chance_r2: Expected of random vectors.
-        chance_r2_max: Largest of the shuffled places, for either axis of the grid.
-        num_components: Of the readout.
+        readout_r2: Share of the variance of a pixel's row and of its column that a linear fit by the first
+            `num_components` eigenvectors explains.
+        best_r2: The same for the two axes of the best comparison, folded or not.
+        chance_r2: What random vectors are expected to explain.
+        chance_r2_max: The most that any shuffle explained, of rows or of columns.
+        num_components: Eigenvectors in the fit.
         places_N2: The arrangement, moved, turned and scaled onto the best-fitting comparison.
         target_N2: That comparison.
-        pixels_N: Which pixels, row-major.
+        pixels_N: The pixels placed, numbered row by row.
     """
 
     num_pixels: int
@@ -73,8 +73,8 @@ class Discovery:
     def is_two_dimensional(self) -> bool:
         """Whether two axes were found: of the grid, or of the grid folded.
 
-        The best fit must be closer than 0.5 and than every shuffled one, and both of its axes must be read out better
-        than any axis of shuffled pixels: a network that knows the rows alone has the one, but not the other.
+        The best error must be below 0.5 and below that of every shuffle. Besides, both axes must be explained better
+        than any axis of shuffled pixels: a network that knows the rows alone passes the first test, not the second.
         """
         close = self.procrustes[self.best] < min(0.5, self.chance_min)
         return close and min(self.best_r2) > self.chance_r2_max
@@ -91,9 +91,9 @@ def discover_grid(
     """Arrange the pixels by the units they share, and compare with where they are.
 
     Args:
-        weight_UCHW: One unit's weights on the image a row, in the true arrangement (only the comparison uses it).
+        weight_UCHW: Each unit's weights as an image, in the true arrangement (which only the comparison uses).
         num_neighbours: Of each pixel in the graph.
-        num_components: Eigenvectors of the linear readout.
+        num_components: Eigenvectors in the linear fit.
         num_draws: Shuffles for the chance error.
         seed: Of the shuffles.
 
@@ -133,27 +133,27 @@ def discover_grid(
         chance_r2 += [_r_squared(vectors_NK[order], true_N2[:, axis]) for axis in (0, 1)]
     best = min(fits, key=lambda name: fits[name][2])
     return Discovery(
-        count,
-        num_neighbours,
-        float(np.take_along_axis(touching_NN, nearest, axis=1).mean()),
-        float(touching_NN.sum() / (count * (count - 1))),
-        {name: float(fit[2]) for name, fit in fits.items()},
-        float(np.mean(chance)),
-        float(np.std(chance)),
-        float(np.min(chance)),
-        (_r_squared(vectors_NK, true_N2[:, 0]), _r_squared(vectors_NK, true_N2[:, 1])),
-        (_r_squared(vectors_NK, targets[best][:, 0]), _r_squared(vectors_NK, targets[best][:, 1])),
-        vectors_NK.shape[1] / (count - 1),
-        max(chance_r2),
-        vectors_NK.shape[1],
-        torch.from_numpy(fits[best][1].copy()),
-        torch.from_numpy(fits[best][0].copy()),
-        pixels_N,
+        num_pixels=count,
+        num_neighbours=num_neighbours,
+        neighbour_frac=float(np.take_along_axis(touching_NN, nearest, axis=1).mean()),
+        chance_neighbour_frac=float(touching_NN.sum() / (count * (count - 1))),
+        procrustes={name: float(fit[2]) for name, fit in fits.items()},
+        chance_mean=float(np.mean(chance)),
+        chance_sd=float(np.std(chance)),
+        chance_min=float(np.min(chance)),
+        readout_r2=(_r_squared(vectors_NK, true_N2[:, 0]), _r_squared(vectors_NK, true_N2[:, 1])),
+        best_r2=(_r_squared(vectors_NK, targets[best][:, 0]), _r_squared(vectors_NK, targets[best][:, 1])),
+        chance_r2=vectors_NK.shape[1] / (count - 1),
+        chance_r2_max=max(chance_r2),
+        num_components=vectors_NK.shape[1],
+        places_N2=torch.from_numpy(fits[best][1].copy()),
+        target_N2=torch.from_numpy(fits[best][0].copy()),
+        pixels_N=pixels_N,
     )
 
 
 def _sharing(support_UN: Tensor) -> np.ndarray:
-    """How many units two pixels share beyond chance, in units of its deviation; never oneself."""
+    """How many more units two pixels share than expected by chance, in standard deviations; -inf on the diagonal."""
     shared_NN = (support_UN.T @ support_UN).numpy()
     degree_N = np.diag(shared_NN)
     expected_NN = np.outer(degree_N, degree_N) / len(support_UN)

@@ -1,8 +1,9 @@
 """The locality map: how often a unit sees two inputs at a given displacement, against chance.
 
-For each displacement it counts the ordered pairs of a unit's non-zero inputs, those of the same colour channel
-and those of different ones apart, summed over units: the autocorrelation of the support masks, exact, by FFT. The
-null is a mask with as many non-zeros a unit, placed uniformly at random; its mean and variance are closed forms.
+For each displacement it counts, over all units, the ordered pairs of inputs that the unit has non-zero weights for:
+pairs within one colour channel, and pairs across channels. These counts are the autocorrelation of the masks of
+non-zero weights, computed exactly by FFT. The null places the same number of non-zero weights of each unit uniformly at
+random; the mean and variance of its counts are closed forms.
 
 Ref: Neyshabur 2020 (arXiv 2007.13657), section 4.1 and Figs. 3 and 4, for the question; the map and its null are ours.
 """
@@ -17,13 +18,13 @@ from torch import Tensor
 _UNITS_AT_A_TIME = 32  # their spectra stay within the cache
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DisplacementMap:
-    """Pair counts of one layer, and what uniformly placed supports of the same sizes would give.
+    """Pair counts of one layer, and what as many randomly placed non-zero weights would give.
 
     Attributes:
-        same_YX, different_YX: Ordered pairs of non-zero inputs at each displacement, int64; row index is
-            displacement down + H - 1. An input is no pair with itself.
+        same_YX, different_YX: Ordered pairs of inputs at each displacement, within a channel and across channels,
+            int64; the row index is displacement down + H - 1. An input does not form a pair with itself.
         same_mean_YX, same_sd_YX, different_mean_YX, different_sd_YX: Of the null, float64.
         num_units: Units counted.
     """
@@ -38,16 +39,16 @@ class DisplacementMap:
 
     @property
     def same_z_YX(self) -> Tensor:
-        """Standard scores of the pairs of one channel; 0 where the null leaves no room."""
+        """Standard scores of the pairs within a channel; 0 where the null has no spread."""
         return _standardised(self.same_YX, self.same_mean_YX, self.same_sd_YX)
 
     @property
     def different_z_YX(self) -> Tensor:
-        """Standard scores of the pairs of different channels."""
+        """Standard scores of the pairs across channels."""
         return _standardised(self.different_YX, self.different_mean_YX, self.different_sd_YX)
 
     def neighbour_ratio(self, different: bool = False) -> float | None:
-        """Pairs at the four displacements of one pixel, over their number in the null; None without any."""
+        """The number of pairs of neighbouring pixels over its mean in the null; None where that mean is 0."""
         counts, mean = (
             (self.different_YX, self.different_mean_YX) if different else (self.same_YX, self.same_mean_YX)
         )
@@ -79,18 +80,28 @@ def displacement_map(weight_UCHW: Tensor) -> DisplacementMap:
     different_YX = all_YX - same_YX
     same_YX[height - 1, width - 1] = 0
     counts_U = torch.count_nonzero(weight_UCHW.flatten(1), dim=1).cpu()
-    same_null, different_null = uniform_null(counts_U, (channels, height, width))
-    return DisplacementMap(same_YX, different_YX, *same_null, *different_null, num_units)
+    (same_mean_YX, same_sd_YX), (different_mean_YX, different_sd_YX) = uniform_null(
+        counts_U, (channels, height, width)
+    )
+    return DisplacementMap(
+        same_YX=same_YX,
+        different_YX=different_YX,
+        same_mean_YX=same_mean_YX,
+        same_sd_YX=same_sd_YX,
+        different_mean_YX=different_mean_YX,
+        different_sd_YX=different_sd_YX,
+        num_units=num_units,
+    )
 
 
 def _power(wave: Tensor) -> Tensor:
     """Squared magnitudes summed over the first axis; the argument is overwritten."""
-    # Not abs: it takes a root of what is squared again, and three times as long as the transform.
+    # Not abs(): its square root is only squared again, and takes three times as long as the transform.
     return torch.view_as_real(wave).square_().sum(dim=0).sum(dim=-1)
 
 
 def _centred(circular: Tensor, height: int, width: int) -> Tensor:
-    """From the transform's order to displacements -(H-1)..H-1; counts are whole numbers again."""
+    """Reorder the transform's output to displacements -(H-1)..H-1, and round the counts to whole numbers."""
     shifted = torch.roll(circular, (height - 1, width - 1), dims=(0, 1))
     return shifted[: 2 * height - 1, : 2 * width - 1].round().long()
 
@@ -100,9 +111,9 @@ def uniform_null(
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Mean and standard deviation of the pair counts when each unit's inputs are a uniformly random subset.
 
-    A displacement joins ordered pairs of inputs, the edges of a graph. A subset of n of the N inputs holds both
-    ends of an edge with probability n(n-1) / (N(N-1)); the variance follows from how many pairs of edges share one
-    input, both, or none.
+    The pairs of inputs at one displacement are the edges of a graph. A random subset of n of the N inputs holds both
+    ends of an edge with probability n(n-1) / (N(N-1)). The variance follows from how many pairs of edges have one
+    input, two inputs, or none in common.
 
     Args:
         counts_U: Number of inputs of each unit.

@@ -1,4 +1,4 @@
-"""Which pixels a unit can see at all: the receptive field through the product of the masks before it.
+"""The receptive field of each unit: the pixels that reach it through non-zero weights.
 
 Ref: Neyshabur 2020 (arXiv 2007.13657), section 4.1, counts connections; the fields of deeper units are ours.
 """
@@ -11,22 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lcstool.models.build import NORM_LAYERS, WEIGHT_LAYERS
+from lcstool.models.layers.parameters import NORM_LAYERS, WEIGHT_LAYERS
 
 # Shape suffixes: B = pixels at a time, N all pixels, U units, H W image.
 
 _PIXELS_AT_A_TIME = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReceptiveField:
     """The receptive fields of one layer's units, on the image.
 
     Attributes:
-        units_frac: Share of the units that see any pixel; the means below are over these.
-        pixels_frac: Mean share of the image's pixels in the field.
-        rms_radius_pixels: Mean root mean square distance of the field's pixels from their centre.
-        full_radius_pixels: That of the whole image: the radius of a field without locality.
+        units_frac: Share of the units that see any pixel; the means below are over these units.
+        pixels_frac: Share of the image's pixels that a field holds, the mean.
+        rms_radius_pixels: Root mean square distance of a field's pixels from their centre, the mean.
+        full_radius_pixels: The radius of the whole image: of a field without locality.
     """
 
     units_frac: float
@@ -102,10 +102,10 @@ def _extent(reached_NU: Tensor, height: int, width: int) -> ReceptiveField:
     radius_U = (squares_U - y_U.square() - x_U.square()).clamp(min=0).sqrt()
     full = math.sqrt((height**2 - 1) / 12 + (width**2 - 1) / 12)
     if not len(size_U):
-        return ReceptiveField(0.0, 0.0, 0.0, full)
+        return ReceptiveField(units_frac=0.0, pixels_frac=0.0, rms_radius_pixels=0.0, full_radius_pixels=full)
     return ReceptiveField(
-        len(size_U) / len(seen),
-        size_U.mean().item() / (height * width),
-        radius_U.mean().item(),
-        full,
+        units_frac=len(size_U) / len(seen),
+        pixels_frac=size_U.mean().item() / (height * width),
+        rms_radius_pixels=radius_U.mean().item(),
+        full_radius_pixels=full,
     )

@@ -1,7 +1,7 @@
-"""How local are the units of a layer that sees an image: each number beside its density-matched null.
+"""How local are the units of a layer that sees an image: each score beside its null.
 
-A sparse filter looks local by sparsity alone, so a value means nothing without the value of the same weights
-with every unit's pixels shuffled (whole pixels moved, channels together).
+A sparse filter looks local by its sparsity alone. So every score is compared with its null: the score of the same
+weights after each unit's pixels are shuffled (the channels of a pixel move together).
 
 Ref: Neyshabur 2020 (arXiv 2007.13657), section 4.1, asks the question of Figs. 3 and 4; the numbers are ours.
 """
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lcstool.models.build import WEIGHT_LAYERS
+from lcstool.models.layers.parameters import WEIGHT_LAYERS
 from lcstool.weights.grid import restore_pixels
 
 # Shape suffixes: U units, C channels, H W height and width of the input grid.
@@ -25,7 +25,8 @@ class LocalityScores:
     """Means over units.
 
     Attributes:
-        rms_radius_pixels: Root of the energy-weighted mean squared distance from the energy's centre.
+        rms_radius_pixels: Root mean square distance from the centre of a unit's energy (its squared weights), weighted
+            by the energy.
         window_energy_frac: Share of the energy within the best window of `window` x `window` pixels.
         participation_pixels: (sum e)^2 / sum e^2 over the pixels' energies e: the number of pixels that matter.
     """
@@ -35,7 +36,7 @@ class LocalityScores:
     participation_pixels: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Locality:
     """A layer's locality over its units with at least `min_nonzeros` non-zero weights.
 
@@ -44,8 +45,8 @@ class Locality:
         window_pixels: Side of the window.
         units_frac: Share of the layer's units that count.
         value: The scores, None if no unit counts.
-        null: The scores with shuffled supports, the mean over the draws.
-        null_sd: Their standard deviation over the draws.
+        null: The scores with each unit's pixels shuffled, the mean over the draws.
+        null_sd: The standard deviation over the draws.
     """
 
     min_nonzeros: int
@@ -60,7 +61,7 @@ class Locality:
 
     @property
     def radius_ratio(self) -> float | None:
-        """rms radius over its null: 1 without locality."""
+        """The rms radius over its null: 1 without locality."""
         if self.value is None or self.null is None or not self.null.rms_radius_pixels:
             return None
         return self.value.rms_radius_pixels / self.null.rms_radius_pixels
@@ -69,7 +70,7 @@ class Locality:
 def units_on_grid(
     model: nn.Module, in_shape: tuple[int, int, int], pixel_order: Tensor | None = None
 ) -> Tensor | None:
-    """The first layer's weights on the image, (U, C, H, W); None if the first layer is not dense on the image.
+    """The first layer's weights as images, (U, C, H, W); None if that is no dense layer on the image.
 
     Args:
         model: The network.
@@ -103,7 +104,14 @@ def measure_locality(
     chosen = weight_UCHW[counts >= max(1, min_nonzeros)]
     share = len(chosen) / num_units if num_units else 0.0
     if not len(chosen):
-        return Locality(min_nonzeros, window, share, None, None, None)
+        return Locality(
+            min_nonzeros=min_nonzeros,
+            window_pixels=window,
+            units_frac=share,
+            value=None,
+            null=None,
+            null_sd=None,
+        )
     energy_UHW = chosen.double().square().sum(dim=1)
     generator = torch.Generator().manual_seed(seed)
     draws = []
@@ -115,12 +123,12 @@ def measure_locality(
     table = torch.tensor([list(vars(draw).values()) for draw in draws], dtype=torch.float64)
     mean, sd = table.mean(dim=0), table.std(dim=0, correction=0)
     return Locality(
-        min_nonzeros,
-        window,
-        share,
-        _scores(energy_UHW, window),
-        LocalityScores(*mean.tolist()),
-        LocalityScores(*sd.tolist()),
+        min_nonzeros=min_nonzeros,
+        window_pixels=window,
+        units_frac=share,
+        value=_scores(energy_UHW, window),
+        null=LocalityScores(*mean.tolist()),
+        null_sd=LocalityScores(*sd.tolist()),
     )
 
 

@@ -14,20 +14,18 @@ from lcstool.randomness import stream
 
 
 _SPECTRUM_BYTES = 1 << 28  # of the units compared
-_BLOCK_BYTES = (
-    1 << 20
-)  # of one unit's cosines with so many partners: they stay within the cache, 4 times as fast
+_BLOCK_BYTES = 1 << 20  # of one unit's cosines at a time: within the cache they take a quarter of the time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShiftMatch:
     """The index and its null.
 
     Attributes:
-        value: Mean over units of the largest cosine between the unit's filter and a shifted copy (by at least one
-            pixel, what leaves the image dropped) of another unit's; 1 for a convolution of stride 1.
-        null: The same with the values of every unit shuffled among its own non-zero places: local units match
-            better than scattered ones though they share nothing. The mean over the draws.
+        value: Mean over units of the largest cosine between the unit's filter and another unit's filter shifted by at
+            least one pixel (what leaves the image is dropped); 1 for a convolution of stride 1.
+        null: The same with each unit's values shuffled among its own non-zero places, since local units match
+            better than scattered ones even if they share nothing. The mean over the draws.
         null_sd: Its standard deviation over the draws.
         num_units: Units whose partners were sought.
         num_partners: Units among which they were sought.
@@ -75,16 +73,16 @@ def shift_match(
         dtype=torch.float64,
     )
     return ShiftMatch(
-        _best_matches(units_VCHW, num_units),
-        nulls.mean().item(),
-        nulls.std(correction=0).item(),
-        num_units,
-        len(chosen),
+        value=_best_matches(units_VCHW, num_units),
+        null=nulls.mean().item(),
+        null_sd=nulls.std(correction=0).item(),
+        num_units=num_units,
+        num_partners=len(chosen),
     )
 
 
 def _shuffled(units_VCHW: Tensor, generator: torch.Generator) -> Tensor:
-    """Each unit's values in another order among the places where it has any."""
+    """Each unit's non-zero values shuffled among the places where they stand."""
     flat_VD = units_VCHW.flatten(1)
     # Sorted by a random key, zeros last: the first places of the order are the non-zero ones, shuffled.
     key_VD = torch.rand(flat_VD.shape, generator=generator, dtype=torch.float64)
@@ -94,7 +92,7 @@ def _shuffled(units_VCHW: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _best_matches(units_VCHW: Tensor, num_units: int) -> float:
-    """Mean over the first units of the largest cosine with any other unit at any shift but none."""
+    """Mean over the first `num_units` units of the largest cosine with any other unit at a shift of a pixel or more."""
     height, width = units_VCHW.shape[2:]
     sizes = (2 * height, 2 * width)
     units_VCHW = units_VCHW / units_VCHW.flatten(1).norm(dim=1)[:, None, None, None]

@@ -1,4 +1,11 @@
-"""The architectures of the papers, and how modules are built, rebuilt and embedded.
+"""Networks: build one from its description (a `ModelSpec`), or load one from a file.
+
+Where to look:
+- `architectures/`: the networks of the papers, one module a family; `registry.py` lists them;
+- `layers/`: what they are made of: locally-connected layers, dense layers on images, batch norm over units;
+- `wiring/`: finds out which layer of a network feeds which, and through what geometry;
+- `embedding/`: the map Phi that writes a convolution as a dense or local layer (`phi.py`), and its subspace;
+- `narrowing/`: smaller networks with the same function: folded batch norms, dropped units, sparse products.
 
 This file imports no torch, so that the command line can list the names at once.
 """
@@ -30,7 +37,7 @@ def build_model(
     Args:
         spec: Which, and of what size.
         generator: Source of the initial weights; None seeds a fresh one with 0.
-        settle: As in `initialise`, for networks that are too large for the host.
+        settle: As in `initialise`, for networks that do not fit in the host's memory.
 
     Returns:
         The module on the CPU, float32, in training mode.
@@ -48,7 +55,7 @@ def build_model(
 
 
 def load_model(checkpoint: "Checkpoint") -> "nn.Module":
-    """Rebuild the module a `model` file holds; names, shapes and dtypes are checked before a tensor is read.
+    """Rebuild the network of a file of kind `model`; names, shapes and dtypes are checked before a tensor is read.
 
     Raises:
         BadInputError: naming the first tensor that is missing, superfluous, of another shape, or non-finite.

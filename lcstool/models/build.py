@@ -1,29 +1,31 @@
-"""Make, fill and count modules: without storage first, so that size costs nothing until it is wanted."""
+"""Build networks from their specs and fill them with weights, drawn or loaded.
+
+A network is built on torch's meta device first: it has shapes but no memory, so that its size costs nothing.
+"""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from importlib import import_module
 
 import torch
 from torch import Tensor, nn
 
-from lcstool.checkpoint import Checkpoint, all_finite
+from lcstool.checkpoint import Checkpoint, StreamedTensor, all_finite
 from lcstool.checkpoint.layout import TensorInfo
 from lcstool.errors import BadInputError, NonFiniteError
 from lcstool.models.embedding.modules import embed_modules
+from lcstool.models.embedding.tensors import convolution_layers, embedded_tensors
 from lcstool.models.layers.local import LocallyConnected2d
+from lcstool.models.layers.parameters import NORM_LAYERS, WEIGHT_LAYERS, weight_layers
 from lcstool.models.narrowing.flatten import flatten_layers
 from lcstool.models.narrowing.widths import apply_widths
-from lcstool.models.spec import ModelSpec
+from lcstool.models.spec import Embedding, ModelSpec
 from lcstool.models.wiring.trace import trace
-
-WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, LocallyConnected2d)
-NORM_LAYERS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def empty_model(spec: ModelSpec) -> nn.Module:
-    """The module of `spec` on the meta device: shapes without storage; embedded and narrowed, if the spec says so."""
+    """The network of a spec on the meta device, embedded and narrowed where the spec says so."""
     with torch.device("meta"):
         model = import_module(spec.architecture.module).build(spec)
         assert isinstance(model, nn.Module)
@@ -42,14 +44,14 @@ def initialise(
     gain: float = 1.0,
     settle: Callable[[nn.Module], None] | None = None,
 ) -> None:
-    """Draw all weights anew: uniform in +-1/sqrt(fan-in), as PyTorch's layers do; batch norm to identity.
+    """Draw all weights: uniform in +-1/sqrt(fan-in), as PyTorch's layers do; batch norm starts as the identity.
 
     Args:
-        model: Not on the meta device.
+        model: In memory; or on the meta device, with `settle`.
         generator: Source of the weights.
-        gain: Times which the weights of layers that are or stand for convolutions are.
-        settle: Told of each layer with weights before the next one's are drawn; the model is then on the meta device,
-            and this may put the layer where it is to be.
+        gain: Factor on the weights of convolutions, and of layers that stand in a convolution's place.
+        settle: Called with each weight layer as soon as it is drawn, before the next one gets any memory. It may move
+            the layer to its device, so that the whole network never has to fit on the host.
     """
     for name, module in model.named_modules():
         if settle is not None:
@@ -73,66 +75,72 @@ def initialise(
                 layer.weight.mul_(gain)
 
 
-def check_tensors(model: nn.Module, tensors: dict[str, TensorInfo], where: str) -> None:
-    """Compare a file's tensors with the module's by name, shape and dtype; BadInputError names the first odd one."""
+def check_tensors(
+    model: nn.Module, tensors: Mapping[str, Tensor | TensorInfo], where: str, owner: str = "the architecture"
+) -> None:
+    """BadInputError, naming the first that does not fit, unless these tensors have the module's names and shapes.
+
+    Args:
+        model: The module.
+        tensors: Tensors, or what a file's header says of them. Their dtypes may differ, but not in kind (floating).
+        where: The file's name for messages.
+        owner: What the messages call the module.
+    """
     expected = model.state_dict()
     for name, tensor in expected.items():
         if name not in tensors:
-            raise BadInputError(f"{where} has no tensor {name!r}, which the architecture needs")
-        if tensors[name].shape != tuple(tensor.shape):
+            raise BadInputError(f"{where} has no tensor {name!r}, which {owner} needs")
+        given = tensors[name]
+        if tuple(given.shape) != tuple(tensor.shape):
             raise BadInputError(
-                f"{where}: tensor {name!r} has shape {list(tensors[name].shape)}, expected {list(tensor.shape)}"
+                f"{where}: tensor {name!r} has shape {list(given.shape)}, expected {list(tensor.shape)}"
             )
-        floating = tensors[name].dtype.is_floating_point
-        if floating != tensor.dtype.is_floating_point:
-            raise BadInputError(
-                f"{where}: tensor {name!r} has dtype {tensors[name].dtype}, expected {tensor.dtype}"
-            )
+        if given.dtype.is_floating_point != tensor.dtype.is_floating_point:
+            raise BadInputError(f"{where}: tensor {name!r} has dtype {given.dtype}, expected {tensor.dtype}")
     superfluous = sorted(set(tensors) - set(expected))
     if superfluous:
-        raise BadInputError(f"{where} has a tensor {superfluous[0]!r}, which the architecture does not know")
+        raise BadInputError(f"{where} has a tensor {superfluous[0]!r}, which {owner} does not know")
 
 
 def load_tensors(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Give the module the file's tensors, keeping their dtypes, after `check_tensors`; NonFiniteError for NaN."""
+    """Load a file's tensors into the module, after `check_tensors`."""
     known = {name: info for name, info in checkpoint.tensors.items() if not name.startswith("state/")}
     check_tensors(model, known, checkpoint.where)
+    load_state(model, ((name, checkpoint[name]) for name in known), checkpoint.where)
+
+
+def load_state(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
+    """Give the module these tensors, in their own dtypes; NonFiniteError for NaN and infinity."""
     state: dict[str, Tensor] = {}
-    for name in known:
-        tensor = checkpoint[name]
+    for name, tensor in tensors:
         if not all_finite(tensor):
-            raise NonFiniteError(f"{checkpoint.where}: tensor {name!r} holds NaN or infinite values")
+            raise NonFiniteError(f"{where}: tensor {name!r} holds NaN or infinite values")
         state[name] = tensor
     model.load_state_dict(state, assign=True)
 
 
-def count_parameters(model: nn.Module) -> int:
-    """The parameters as the papers count them: weights and biases, without batch norm's."""
-    return sum(
-        parameter.numel()
-        for module in model.modules()
-        if not isinstance(module, NORM_LAYERS)
-        for parameter in module.parameters(recurse=False)
-    )
+def embedded_like(model: nn.Module, spec: ModelSpec, embedding: Embedding) -> nn.Module:
+    """Embed a network in the same way as another one, in memory.
 
+    Args:
+        model: The network with its weights, on the CPU: convolutional, or with fewer layers embedded than the other.
+        spec: Describes the model.
+        embedding: That of the other network.
 
-@dataclass(frozen=True)
-class WeightLayer:
-    """A layer's weight, and whether it is or stands for a convolution (else it is plainly fully connected)."""
-
-    weight: Tensor
-    is_conv_like: bool
-
-
-def weight_layers(model: nn.Module) -> dict[str, WeightLayer]:
-    """The layers with a weight, by name, in forward order."""
-    return {
-        name: WeightLayer(module.weight, _layer_class(module) is not nn.Linear)
-        for name, module in model.named_modules()
-        if isinstance(module, WEIGHT_LAYERS)
+    Raises:
+        BadInputError: naming a layer that cannot be embedded so.
+    """
+    found = trace(empty_model(spec), spec.in_shape)
+    kinds = convolution_layers(model, found)
+    wanted = tuple((name, to) for name, to in embedding.layers if kinds.get(name) not in (None, to))
+    missing = [name for name, _ in embedding.layers if name not in found.layers]
+    if missing:
+        raise BadInputError(f"there is no layer {missing[0]!r} to embed; there are {', '.join(found.layers)}")
+    tensors = embedded_tensors(model, found, replace(embedding, layers=wanted), "dense", embedding)
+    embedded = empty_model(replace(spec, embedding=embedding))
+    plain = {
+        name: tensor.whole() if isinstance(tensor, StreamedTensor) else tensor
+        for name, tensor in tensors.items()
     }
-
-
-def _layer_class(module: nn.Module) -> type:
-    """The class of a layer; where torch's fully_shard has split it, it has put two of its own before it."""
-    return type(module).__mro__[2] if hasattr(module, "unshard") else type(module)
+    embedded.load_state_dict(plain, assign=True)
+    return embedded

@@ -1,11 +1,13 @@
-"""Choose the base channels that give an architecture's fully-connected counterpart a number of parameters."""
+"""Choose the base channels (alpha) at which an architecture's fully-connected counterpart has so many parameters."""
 
 import re
 from dataclasses import replace
 
 from lcstool.errors import UsageError
-from lcstool.models import ARCHITECTURES, ModelSpec
-from lcstool.models.build import count_parameters, empty_model
+from lcstool.models.build import empty_model
+from lcstool.models.layers.parameters import count_parameters
+from lcstool.models.registry import ARCHITECTURES
+from lcstool.models.spec import ModelSpec
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 

@@ -1,4 +1,4 @@
-"""What describes a network: enough to rebuild the module with no pickle and no source tree. No torch here."""
+"""The description of a network that every file carries: enough to rebuild it without a pickle. No torch here."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,10 +17,10 @@ class Embedding:
 
     Attributes:
         layers: Name and connectivity (`fc` or `local`) of each embedded layer.
-        pad_inputs: Whether fully-connected layers see their input with its zero padding (dA19's form).
-        norm: Batch norm after embedded layers: over `units` (each unit its own statistics; equal to the
-            convolutional net in evaluation, not in training), over `channels` as before (equal in both), or
-            `folded` into the layer.
+        pad_inputs: Whether fully-connected layers see their input with its zero padding, as in d'Ascoli et al. 2019.
+        norm: What becomes of batch norm after embedded layers. `units`: each unit has its own statistics; the
+            network then equals the convolutional one in evaluation, but not in training. `channels`: statistics are
+            shared by a channel, as before; equal in both. `folded`: it becomes part of the layer's weights and bias.
     """
 
     layers: tuple[tuple[str, str], ...]
@@ -44,10 +44,10 @@ class Embedding:
             good = False
         if not good:
             raise BadInputError(f"{where}: the header's description of the embedding is not usable")
-        return Embedding(tuple(sorted(layers.items())), pad_inputs, norm)
+        return Embedding(tuple(sorted(layers.items())), pad_inputs=pad_inputs, norm=norm)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """Enough to rebuild a module: an architecture's name and its arguments.
 
@@ -61,7 +61,7 @@ class ModelSpec:
         kernel_size: Replaces every 3x3 kernel, for the architectures that take one.
         width: Hidden width of 3-fc; None gives it as many parameters as s-fc has with the same alpha.
         embedding: Which of its layers are embedded; None for the network as it is.
-        flattened: Dense layers on images that give vectors, so that their units can be dropped one by one.
+        flattened: Dense layers on images that output vectors, so that their units can be dropped one by one.
         widths: Name and number of output channels (or units) of each layer narrower than the architecture's.
     """
 
@@ -78,28 +78,39 @@ class ModelSpec:
     widths: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
-        self.architecture  # noqa: B018  (raises for an unknown name)
-        if min(self.alpha, self.channels, self.classes, *self.image, self.kernel_size, self.width or 1) < 1:
+        entry = self.architecture
+        self._check_sizes()
+        self._check_arguments(entry)
+        self._check_image(entry)
+
+    def _check_sizes(self) -> None:
+        """UsageError for sizes that no network can have."""
+        sizes = (self.alpha, self.channels, self.classes, *self.image, self.kernel_size, self.width or 1)
+        if min(sizes) < 1:
             raise UsageError(f"an architecture needs positive sizes, got {self}")
-        largest = max(self.alpha, self.channels, self.classes, *self.image, self.kernel_size, self.width or 1)
-        if largest > MAX_SIZE:
-            raise UsageError(f"a size of {largest} is beyond any memory (at most {MAX_SIZE} is taken)")
-        if self.architecture.num_classes not in (None, self.classes):
-            raise UsageError(
-                f"{self.arch} tells {self.architecture.num_classes} classes apart, not {self.classes}",
-                hint="keep so many of them: --classes A,B",
-            )
+        if max(sizes) > MAX_SIZE:
+            raise UsageError(f"a size of {max(sizes)} is beyond any memory (at most {MAX_SIZE} is taken)")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout must be in [0, 1), got {self.dropout}")
-        if self.kernel_size != 3 and not self.architecture.takes_kernel_size:
+        if len(dict(self.widths)) != len(self.widths) or any(not 1 <= n <= MAX_SIZE for _, n in self.widths):
+            raise UsageError(f"the widths of layers must be positive, one a layer, got {dict(self.widths)}")
+
+    def _check_arguments(self, entry: Architecture) -> None:
+        """UsageError for arguments that this architecture does not take."""
+        if entry.num_classes not in (None, self.classes):
+            raise UsageError(
+                f"{self.arch} tells {entry.num_classes} classes apart, not {self.classes}",
+                hint="keep so many of them: --classes A,B",
+            )
+        if self.kernel_size != 3 and not entry.takes_kernel_size:
             raise UsageError(f"{self.arch} takes no kernel size", hint="resnet18 and linear-cnn do")
-        if self.kernel_size % 2 == 0 and not self.architecture.takes_even_kernels:
+        if self.kernel_size % 2 == 0 and not entry.takes_even_kernels:
             raise UsageError(f"the kernel size must be odd to keep the image's size, got {self.kernel_size}")
         if self.width is not None and self.arch != "3-fc":
             raise UsageError(f"{self.arch} takes no width", hint="use alpha")
-        if len(dict(self.widths)) != len(self.widths) or any(not 1 <= n <= MAX_SIZE for _, n in self.widths):
-            raise UsageError(f"the widths of layers must be positive, one a layer, got {dict(self.widths)}")
-        entry = self.architecture
+
+    def _check_image(self, entry: Architecture) -> None:
+        """BadInputError for images that the first kernel does not fit."""
         smallest = self.kernel_size if entry.takes_kernel_size else entry.smallest_image
         if min(self.image) < smallest:
             raise BadInputError(
@@ -121,7 +132,7 @@ class ModelSpec:
         return entry
 
     def to_json(self) -> dict[str, Any]:
-        """{"arch": name, "args": {...}}, the arguments that mean nothing to this architecture left out."""
+        """{"arch": name, "args": {...}}, without the arguments that this architecture does not take."""
         args = asdict(self) | {"image": list(self.image)}
         del args["arch"], args["embedding"], args["flattened"], args["widths"]
         if self.arch.startswith(TORCHVISION):

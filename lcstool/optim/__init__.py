@@ -1,4 +1,4 @@
-"""Optimizers: beta-LASSO; plain SGD is torch's own."""
+"""The beta-LASSO optimizer. For plain SGD, lcstool uses torch's."""
 
 from lcstool.optim.beta_lasso import BetaLasso
 from lcstool.optim.step import SupportChange

@@ -25,23 +25,23 @@ class BetaLasso(torch.optim.Optimizer):
         theta <- theta - lr * (g + lambda_ * sign(theta))
         theta <- theta * 1[|theta| >= beta * lambda_]
 
-    with sign(0) = 0. A zero comes back when lr * |g| >= beta * lambda_. There is no momentum. Groups with
-    `lambda_` 0 take plain gradient steps: put biases and batch norm's parameters there, since the threshold
-    would kill them for good.
+    with sign(0) = 0. A weight that is zero becomes non-zero if lr * |g| >= beta * lambda_. There is no momentum. Groups
+    with `lambda_` 0 take plain gradient steps: put biases and batch norm's parameters there, since the threshold
+    would set them to zero for good.
 
-    The step is either the plain reference or one compiled pass over memory that equals it bit for bit, so the choice
-    changes no number, only the time; `kernel` says which it is, `kernel_warning` why compiling failed, if it did.
+    The step is written twice: plainly (`eager`), and compiled into one pass over memory, which is faster and gives the
+    same bits. `kernel` says which one is used, `kernel_warning` why compiling failed, if it did.
 
     Args:
         params: Parameters or groups; each group may set `lr`, `lambda_` and `beta`.
         lr: Learning rate, >= 0.
         lambda_: L1 strength, >= 0.
         beta: Threshold in units of lambda_, >= 0; 0 makes no zeros.
-        track_support: Count killed and regrown weights at every step, into `last_change`.
-        compiled: Whether to compile the step; None compiles where the run is long enough to pay for it, a rule of
-            weights times steps (`lcstool.optim.compiled.BREAK_EVEN`).
-        planned_steps: The length of the run, for that rule. None takes a run to be as long again as it has been
-            so far: then it never loses more than half of what compiling at once would have saved.
+        track_support: Count at every step, in `last_change`, the weights that became zero or non-zero.
+        compiled: Whether to compile the step. None compiles if the run is long enough to gain from it: if weights times
+            steps exceed `lcstool.optim.compiled.BREAK_EVEN`.
+        planned_steps: The length of the run. None, where it is not known, assumes that the run will be as long again
+            as it has been so far; at worst that loses half of what compiling at once would have saved.
 
     Raises:
         ValueError: for a negative or non-finite hyperparameter.
@@ -69,9 +69,8 @@ class BetaLasso(torch.optim.Optimizer):
         compiled: bool | None = None,
         planned_steps: int | None = None,
     ) -> None:
-        self._handles: dict[Tensor, RemovableHandle] | None = (
-            None  # of the hooks; a dict while they are wanted
-        )
+        # Of the hooks of `step_in_backward`; None while that is off.
+        self._handles: dict[Tensor, RemovableHandle] | None = None
         self._shadows: dict[Tensor, Tensor] = {}
         defaults = {"lr": lr, "lambda_": lambda_, "beta": beta}
         super().__init__(params, defaults)
@@ -83,7 +82,7 @@ class BetaLasso(torch.optim.Optimizer):
         self._counts: list[Tensor] = []  # (killed, regrown, nonzeros) of each tensor since the last step
         self._num_steps = 0
         self._one_pass: CompiledStep | None = None
-        self._shadow_pass: CompiledStep | None = None  # the same, where it was found to write shadows rightly
+        self._shadow_pass: CompiledStep | None = None  # the same, if it also writes shadows
         self._is_chosen = False
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -97,18 +96,23 @@ class BetaLasso(torch.optim.Optimizer):
 
     @property
     def kernel(self) -> str:
-        """What steps the weights: `compiled` or `eager`."""
+        """How the weights are updated: `compiled` or `eager`. The first call may compile the step."""
         self._choose()
         return "eager" if self._one_pass is None else "compiled"
 
-    def keep_shadows(self, shadows: Mapping[Tensor, Tensor]) -> None:
-        """Step some weights by their shadows: copies in fewer bits, which the network computes with instead of them.
+    def plan(self, num_steps: int) -> None:
+        """Decide now, for a run of this many steps, whether to compile the step, and compile it."""
+        self.planned_steps = num_steps
+        self._choose()
 
-        A weight's gradient is then that of its shadow, widened, and the step ends with `shadow.copy_(weight)`. These
-        are the numbers of autocast, which copies every weight in every step and widens every gradient on its own.
+    def keep_shadows(self, shadows: Mapping[Tensor, Tensor]) -> None:
+        """Let the network compute with shadows of some weights: copies in fewer bits.
+
+        The optimizer then takes a weight's gradient from its shadow, updates the weight in full precision, and copies
+        it to the shadow. The numbers are those of autocast.
 
         Args:
-            shadows: By weight, of its shape and device.
+            shadows: By weight, of its shape and on its device.
         """
         hooked = self._handles is not None
         self.step_in_backward(False)
@@ -116,19 +120,19 @@ class BetaLasso(torch.optim.Optimizer):
         self.step_in_backward(hooked)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop all gradients, those of shadows too, and what was counted of a step that was not ended."""
+        """Drop all gradients, also those of shadows, and the counts of a step that was begun and not finished."""
         super().zero_grad(set_to_none)
         for shadow in self._shadows.values():
             shadow.grad = None
         self._counts = []
 
     def step_in_backward(self, on: bool = True) -> None:
-        """Step each parameter within `backward()`, as soon as its gradient is whole, and drop that gradient.
+        """Update each parameter during `backward()`, as soon as its gradient is known, and drop that gradient.
 
-        The gradients then never exist all at once. `step()` is still called after each `backward()`: it closes
-        the step and fills `last_change`. The numbers are those of the ordinary step. Not for anything that looks
-        at gradients between `backward()` and `step()` (a loss scaler, clipping, tied gradients), nor for summing
-        the gradients of several `backward()` calls.
+        The gradients then never exist all at once, and the numbers stay the same. `step()` must still be called after
+        each `backward()`: it ends the step and fills `last_change`. Do not use this if something reads or changes
+        gradients between `backward()` and `step()` (a loss scaler, clipping, tied gradients), or if the gradients of
+        several `backward()` calls are to be summed.
         """
         if on and self._handles is None:
             self._handles = {}
@@ -165,19 +169,25 @@ class BetaLasso(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step_rows(self, theta: Tensor, rows: slice, gradient: Tensor) -> None:
-        """Step some rows of a parameter within `backward()`; the gradient, of their shape, may be used up."""
+        """Update some rows of a parameter during `backward()`.
+
+        Args:
+            theta: The parameter.
+            rows: Which of its rows.
+            gradient: Of these rows; its memory may be overwritten.
+        """
         group = next(group for group in self.param_groups if any(p is theta for p in group["params"]))
         shadow = self._shadows.get(theta)
         self._update(theta[rows], gradient, group, None if shadow is None else shadow[rows])
 
     def leaf_of(self, theta: Tensor) -> Tensor:
-        """What the network computes with in a parameter's place: its shadow, or itself."""
+        """The tensor that the network computes with: the parameter's shadow if it has one, else the parameter."""
         return self._shadows.get(theta, theta)
 
     def _update(
         self, theta: Tensor, gradient: Tensor, group: dict[str, Any], shadow: Tensor | None = None
     ) -> None:
-        # Of a tensor that is split over ranks each steps its part: the step looks at one weight at a time.
+        # A tensor may be split over ranks. Each rank updates its part; no weight's update depends on another weight.
         theta, gradient = local_part(theta), local_part(gradient)
         values: tuple[Rate, float, float] = (group["lr"], group["lambda_"], group["beta"])
         if group["lambda_"]:
@@ -188,7 +198,7 @@ class BetaLasso(torch.optim.Optimizer):
                 return
             gradient = gradient.to(theta.dtype)
             if one_pass is not None and one_pass.takes(theta, gradient):
-                self._count(one_pass(theta, gradient, *values))  # counts cost nothing there
+                self._count(one_pass(theta, gradient, *values))  # it counts at no extra cost
             elif self.track_support:
                 self._count(counting_step(theta, gradient, *values))
             else:
@@ -203,7 +213,7 @@ class BetaLasso(torch.optim.Optimizer):
             self._counts.append(counts)
 
     def _choose(self) -> None:
-        """Compile the step if that is asked for or pays; decided once, as soon as it can be."""
+        """Compile the step if that is asked for or saves time; decided once, as soon as it can be."""
         if self._is_chosen:
             return
         weights = [theta for group in self.param_groups if group["lambda_"] for theta in group["params"]]
@@ -231,7 +241,7 @@ class BetaLasso(torch.optim.Optimizer):
     def _hook(self, theta: Tensor, index: int) -> Callable[[Tensor], None]:
         @torch.no_grad()
         def on_gradient(leaf: Tensor) -> None:
-            if leaf.grad is None:  # its rows were stepped one block after another
+            if leaf.grad is None:  # its rows were updated block by block
                 return
             group = self.param_groups[index]  # by index: load_state_dict makes new groups
             self._update(theta, leaf.grad, group, self._shadows.get(theta))

@@ -1,4 +1,4 @@
-"""The compiled step of this machine, if it has one that equals the reference bit for bit, and when it pays.
+"""A compiled beta-LASSO step, if this machine can make one that equals the reference bit for bit, and when it pays.
 
 Ref: Neyshabur 2020 (arXiv 2007.13657), Algorithm 1.
 """
@@ -13,14 +13,17 @@ from lcstool.optim.one_pass_cpu import OnePassStep
 from lcstool.optim.one_pass_cuda import TritonStep
 from lcstool.optim.step import Rate, counting_step
 
-# Weights times steps from which on compiling costs less than it saves. CPU, measured: 0.2 to 0.4 s to compile and
-# check, 2 to 3 ns saved a weight and step where the eager step counts. GPU, by the byte count at 4 TB/s: about 2 s and
-# 14 ps.
+# From how many weights times steps on compiling costs less time than it saves. CPU, measured: 0.2 to 0.4 s to compile
+# and check; 2 to 3 ns saved for each weight and step, against a reference that counts. GPU, not measured but reckoned
+# from the bytes moved at 4 TB/s: about 2 s, and 14 ps saved.
 BREAK_EVEN = {"cpu": 2e8, "cuda": 1.5e11}
 
 
 class CompiledStep(Protocol):
-    """`counting_step` in one pass, for tensors that it `takes`; with a shadow, of that too (see `BetaLasso`)."""
+    """`counting_step` in one pass over memory, for the tensors that it `takes`.
+
+    With a shadow (a copy in fewer bits, see `BetaLasso.keep_shadows`) it also writes the new weights to that.
+    """
 
     @property
     def dtypes(self) -> tuple[torch.dtype, ...]: ...
@@ -44,11 +47,14 @@ def pays(num_weights: int, num_steps: int, device_type: str) -> bool:
 
 @functools.cache
 def compiled_step(device_type: str, shadowed: bool = False) -> tuple[CompiledStep | None, str | None]:
-    """The compiled step for `cpu` or `cuda`, made once a process, or None and why there is none.
+    """The compiled step for `cpu` or `cuda`, made once in a process; or None, and why there is none.
 
-    `shadowed` compiles and checks it for weights with bfloat16 shadows as well, where it takes those. Whatever goes
-    wrong, a missing compiler, a folder that cannot be written or a result that differs from the reference in one
-    bit, leaves the reference.
+    If anything goes wrong (a missing compiler, a folder that cannot be written, a result that differs from the
+    reference in one bit), there is no compiled step, and the reference is used.
+
+    Args:
+        device_type: `cpu` or `cuda`.
+        shadowed: Check it for weights with bfloat16 shadows as well, on devices where it takes those.
     """
     try:
         if device_type not in BREAK_EVEN:
@@ -66,7 +72,7 @@ def compiled_step(device_type: str, shadowed: bool = False) -> tuple[CompiledSte
 
 
 def agrees(step: CompiledStep, device: torch.device, dtype: torch.dtype, shadowed: bool = False) -> bool:
-    """Whether the step equals the reference, bits and counts, on random and on awkward numbers."""
+    """Whether the step equals the reference, bits and counts, on random numbers and special ones (NaN, -0, ...)."""
     for lr, lambda_, beta in ((0.1, 7e-4, 3.0), (1 / 3, 0.1, 7.0), (0.0, 0.25, 2.0), (0.05, 1e-5, 0.0)):
         theta, gradient = awkward_numbers(beta * lambda_, dtype)
         expected, found, gradient = theta.to(device), theta.to(device, copy=True), gradient.to(device)
@@ -101,7 +107,7 @@ def awkward_numbers(threshold: float, dtype: torch.dtype) -> tuple[Tensor, Tenso
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Equality that tells 0 from -0 and takes any NaN for any other."""
+    """Whether all bits are equal; any NaN equals any other NaN, but 0 does not equal -0."""
     bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
     same = (a.contiguous().view(bits) == b.contiguous().view(bits)) | (a.isnan() & b.isnan())
     return bool(same.all())

@@ -1,8 +1,8 @@
 """The step of beta-LASSO and its counts in one pass over memory, on the CPU: thirty lines of C, compiled at first use.
 
-A C compiler makes them in a fifth of a second; torch.compile takes a hundred times that and passes twice. They do the
-operations of `step_tensor` in its order, each rounded once, so the results are the same bit for bit. The library
-lives in a private folder that is removed as soon as it is loaded: nothing is kept between processes.
+A C compiler takes a fifth of a second; torch.compile takes a hundred times as long, and its code passes over memory
+twice. The C code does the operations of `step_tensor` in the same order and rounds each result, so the results have the
+same bits. The compiled library is in a private folder that is removed once it is loaded, so no files are left behind.
 
 Ref: Neyshabur 2020 (arXiv 2007.13657), Algorithm 1.
 """
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from lcstool.optim.step import Rate
 
-# Blocks keep the counters as narrow as the weights, which lets a compiler use whole vectors for them. The comparison
-# is written so that NaN is kept, as hardshrink keeps it.
+# It goes in blocks of 4096 so that counters can have as few bits as the weights: then the compiler keeps both in vector
+# registers. The comparison is written so that it keeps NaN, as hardshrink does.
 SOURCE = r"""
 #include <math.h>
 #include <stdint.h>
@@ -63,7 +63,7 @@ _FLAGS = (
     "-fPIC",
 )
 _TIMEOUT_S = 60
-_PART = 1 << 20  # weights a thread gets at least
+_PART = 1 << 20  # at least so many weights for each thread
 
 
 class OnePassStep:
@@ -86,7 +86,7 @@ class OnePassStep:
             self._functions[dtype] = function
 
     def takes(self, theta: Tensor, gradient: Tensor, shadow: Tensor | None = None) -> bool:
-        """Whether the C code may read and write these through their addresses; it writes no shadow."""
+        """Whether the C code can work on the memory of these tensors; it writes no shadow."""
         return (
             shadow is None
             and type(theta) in (Tensor, nn.Parameter)
@@ -137,7 +137,7 @@ class OnePassStep:
 
 @functools.cache
 def _threads(count: int, process: int) -> ThreadPoolExecutor:
-    """The threads of this process: a forked one inherits the pool but none of its threads."""
+    """A pool of threads for this process; a forked process needs its own, since threads are not copied by a fork."""
     return ThreadPoolExecutor(count, thread_name_prefix="beta-lasso")
 
 

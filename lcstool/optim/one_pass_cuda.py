@@ -1,8 +1,9 @@
 """The step of beta-LASSO and its counts in one pass over memory, on a GPU: thirty lines of Triton.
 
-torch.compile makes three passes of the same formulas, and a copy of the weights between them: 28 bytes a weight where
-12 do. The learning rate is read from the device, so a step captured in a CUDA graph follows a schedule; lambda and
-threshold are numbers. No multiplication is fused with an addition, so the results are the reference's bit for bit.
+torch.compile makes three passes of the same formulas and copies the weights in between: it moves 28 bytes for each
+weight where 12 are enough. The learning rate is read from the device, so that a step captured in a CUDA graph can
+follow a schedule; lambda and the threshold are numbers. No multiplication is fused with an addition, so the results
+have the same bits as the reference's.
 
 Ref: Neyshabur 2020 (arXiv 2007.13657), Algorithm 1.
 """
@@ -15,8 +16,8 @@ from torch import Tensor, nn
 from lcstool.devices import send
 from lcstool.optim.step import Rate
 
-_BLOCK = 1024  # weights a program has in its registers at a time
-_MAX_PROGRAMS = 4096  # enough to fill a GPU several times over; each leaves three counts
+_BLOCK = 1024  # weights that a program (a block of GPU threads) holds in registers at a time
+_MAX_PROGRAMS = 4096  # enough to fill a GPU several times over; each writes three counts
 
 
 class TritonStep:
@@ -29,12 +30,12 @@ class TritonStep:
     dtypes: tuple[torch.dtype, ...] = (torch.float32,)
 
     def __init__(self, device_type: str = "cuda") -> None:
-        from lcstool.optim.one_pass_triton import one_pass  # not before it is needed: it takes long
+        from lcstool.optim.one_pass_triton import one_pass  # here, since importing Triton takes long
 
         self._device_type, self._kernel = device_type, one_pass
 
     def takes(self, theta: Tensor, gradient: Tensor, shadow: Tensor | None = None) -> bool:
-        """Whether they are of one size and place; the gradient is of the weights' dtype, or with a shadow of that."""
+        """Whether they have one size and device; the gradient has the shadow's dtype if there is one, else theirs."""
         others = [gradient] if shadow is None else [gradient, shadow]
         narrow = torch.float32 if shadow is None else torch.bfloat16
         return (

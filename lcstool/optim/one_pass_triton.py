@@ -1,4 +1,4 @@
-"""The GPU kernel of beta-LASSO's step, in Triton, whose language has no types that mypy knows.
+"""The GPU kernel of beta-LASSO's step, in Triton. In a file of its own, since mypy does not know Triton's types.
 
 Ref: Neyshabur 2020 (arXiv 2007.13657), Algorithm 1.
 """
@@ -22,9 +22,10 @@ def one_pass(
     HAS_SHADOW: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Each program steps every so many-th block of weights and leaves its killed, regrown and non-zero ones.
+    """Steps the weights, and counts those that are killed, regrown and non-zero.
 
-    The operations are those of `step_tensor` in its order, each rounded once: launch it with `enable_fp_fusion=False`.
+    Of n programs, program i steps the blocks i, i + n, i + 2n, ... and writes three counts. The operations are those of
+    `step_tensor` in the same order, and each result is rounded: launch it with `enable_fp_fusion=False`.
     """
     lr = tl.load(lr_ptr)
     killed = tl.zeros((BLOCK,), tl.int32)

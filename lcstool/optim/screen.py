@@ -1,8 +1,9 @@
-"""Which zeros a step of beta-LASSO cannot revive, told without looking at their gradients.
+"""Find the zero weights that a step of beta-LASSO is certain to leave zero, without looking at their gradients.
 
-A dense layer's weight has the gradient g_ij = sum_b d_bi x_bj, of the batch's inputs x and the gradients d of its
-outputs, so |g_ij| <= |d_i| |x_j|, norms over the batch. A zero moves by eta g_ij and comes back only if that reaches
-beta * lambda: with eta |d_i| |x_j| < beta * lambda it stays, whatever its gradient is.
+Weight ij of a dense layer has the gradient g_ij = sum_b d_bi x_bj, where x are the layer's inputs and d the gradients
+of its outputs, over the images b of the batch. So |g_ij| <= |d_i| |x_j|, where |.| is the norm over the batch. A step
+moves a zero by eta g_ij and sets it back to zero if that is below beta * lambda. Hence a zero stays zero for certain
+if eta |d_i| |x_j| < beta * lambda.
 
 Ref: Neyshabur 2020 (arXiv 2007.13657), Algorithm 1; the bound is Cauchy and Schwarz's. Safe screening of the Lasso
 bounds correlations so: El Ghaoui, Viallon & Rabbani 2012 (arXiv 1009.4219).
@@ -22,17 +23,17 @@ _BLOCK = 1 << 20  # weights
 _DIGIT = 16  # bits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Screen:
-    """The zeros of a weight before one step, and the bound on their moves in units of the threshold.
+    """The zeros of one layer's weight before a step, and how near the bound on their moves is to the threshold.
 
     Attributes:
-        num_zeros: Of them,
-        num_certified: stay zero by the bound, its rounding and the gradient's included;
-        num_revived: come back in the step.
-        ratio_max: Greatest eta |d_i| |x_j| / (beta lambda) over the zeros, in float32; None without zeros or where
-            it is not finite.
-        ratio_median: The lower median, as exact.
+        num_zeros: How many weights are zero.
+        num_certified: How many of them the bound keeps zero, with room for the rounding of the bound and the gradient.
+        num_revived: How many of them the step makes non-zero.
+        ratio_max: Greatest eta |d_i| |x_j| / (beta lambda) over the zeros, in float32; None if there is no zero or
+            the number is not finite.
+        ratio_median: The lower median of the same numbers.
     """
 
     num_zeros: int
@@ -65,8 +66,8 @@ def screen(
 
     Args:
         weight_UD: Before the step.
-        gradient_UD: What the step will be made with, as it was computed.
-        square_U: |d_i|^2, float64. d is of the loss as it is differentiated, its mean over the batch included.
+        gradient_UD: The gradient that the step will use.
+        square_U: |d_i|^2, float64; d is the gradient of the mean loss over the batch.
         square_D: |x_j|^2, float64.
         lr: eta.
         threshold: beta * lambda, > 0.
@@ -95,14 +96,20 @@ def screen(
         high += torch.bincount(_bits(ratio_Z) >> _DIGIT, minlength=len(high))
     num_zeros = int(high.sum())
     median = _median(high, (ratio_Z for _, ratio_Z in zeros())) if num_zeros else None
-    return Screen(num_zeros, certified, revived, _finite(greatest), _finite(median))
+    return Screen(
+        num_zeros=num_zeros,
+        num_certified=certified,
+        num_revived=revived,
+        ratio_max=_finite(greatest),
+        ratio_median=_finite(median),
+    )
 
 
 def rounding_of(d_BU: Tensor) -> float:
-    """A bound on the relative rounding of what `screen` compares, from the output gradients of a batch.
+    """An upper bound on the relative rounding errors in `screen`, for these gradients of a layer's outputs.
 
-    Sums of B products of float32 or float64 numbers round by less than B eps, in any order. A GPU may take its factors
-    in fewer bits than they are stored with, and autocast does: then each is known to 2^-8, as is the result.
+    A sum of B products of float32 or float64 numbers has a relative error below B eps, in whatever order it is taken.
+    Autocast, and GPUs by themselves, may round the factors to bfloat16 first; each factor then adds an error of 2^-8.
     """
     factors = d_BU.dtype if d_BU.device.type == "cpu" else torch.bfloat16
     return (len(d_BU) + 8) * torch.finfo(torch.float32).eps + 2 * torch.finfo(factors).eps
@@ -117,12 +124,17 @@ def column_squares(x_BD: Tensor) -> Tensor:
 
 
 def _bits(ratio_Z: Tensor) -> Tensor:
-    """Non-negative float32 numbers as integers of the same order; NaN, whatever its sign, is the greatest."""
+    """Non-negative float32 numbers as integers in the same order; NaN becomes the greatest."""
     return ratio_Z.abs().view(torch.int32)
 
 
 def _median(high: Tensor, blocks: Iterator[Tensor]) -> float:
-    """The number of rank (n - 1) // 2: its upper digit by the counts, its lower one by a second pass."""
+    """The lower median of n numbers by counting: first its upper 15 bits, then its lower 16.
+
+    Args:
+        high: How many numbers have each value of the upper bits.
+        blocks: All the numbers.
+    """
     rank = (int(high.sum()) - 1) // 2
     below = high.cumsum(0)
     digit = int(torch.searchsorted(below, rank, right=True))

@@ -1,7 +1,8 @@
-"""A network that computes with bfloat16 copies of its weights, while the weights stay as wide as they are.
+"""Train with bfloat16 copies of the weights, while the optimizer updates the full-precision weights.
 
-autocast copies every weight anew in every step, and widens every gradient before it is used: 12 bytes a weight that
-the step of beta-LASSO need not move, since it can read narrow gradients and write the copies in its one pass.
+Under autocast each step copies every weight to bfloat16 and widens every gradient to float32, which moves 12 bytes a
+weight through memory. The step of beta-LASSO can read bfloat16 gradients and write the bfloat16 copies itself, in the
+same pass in which it updates the weights.
 
 Ref: Micikevicius et al. 2018 (arXiv 1710.03740), section 3.1: the master copy of weights.
 """
@@ -16,13 +17,13 @@ from lcstool.optim.beta_lasso import BetaLasso
 
 
 class Shadows:
-    """The copies of some weights of a network under autocast; the numbers are autocast's own, bit for bit.
+    """A network that uses copies of some of its weights; under autocast its numbers are the same to the bit.
 
     Args:
         model: The network.
-        weights: Those of its parameters, by name, that only layers which autocast runs in lower precision use.
-        optimizer: Of the weights; from now on it takes their gradients from the copies, and writes those.
-        dtype: Of the copies, autocast's.
+        weights: Some of its parameters, by name. Only layers that autocast runs in lower precision may use them.
+        optimizer: Of the weights. From now on it reads the gradients of the copies, and writes the copies.
+        dtype: Of the copies, as autocast would make them.
     """
 
     def __init__(
@@ -44,6 +45,6 @@ class Shadows:
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Copy the weights again, after something else than the optimizer has changed them."""
+        """Copy the weights again, in case something other than the optimizer has changed them."""
         for name, weight in self._weights.items():
             self._copies[name].copy_(weight)

@@ -1,4 +1,4 @@
-"""One step of beta-LASSO on one tensor, an operation at a time: the reference that the compiled ones are held to.
+"""One step of beta-LASSO on one tensor in plain torch: the reference that the compiled steps must equal bit for bit.
 
 Ref: Neyshabur 2020 (arXiv 2007.13657), Algorithm 1.
 Departs: the paper's text says "soft" thresholding; its algorithm, followed here, thresholds hard.
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# A learning rate is a number, or a 0-dim tensor of the weights' dtype on their device: then a step that was captured
-# once follows a schedule. Either way it is rounded to the weights' dtype first, so the results are the same bits.
+# A learning rate is a number, or a 0-dim tensor of the weights' dtype on their device: a step captured in a CUDA graph
+# reads the tensor anew, and so can follow a schedule. Both are rounded to the weights' dtype, so the bits are the same.
 Rate = float | Tensor
 
 
 @dataclass(frozen=True)
 class SupportChange:
-    """How a step moved the set of non-zero weights, each a 0-dim int64 tensor on the weights' device.
+    """How a step changed which weights are non-zero: counts, each a 0-dim int64 tensor on the weights' device.
 
     Attributes:
         killed: Weights that became zero.
         regrown: Weights that were zero and are not.
-        nonzeros: Weights that are not zero after the step; NaN is not zero.
+        nonzeros: Weights that are not zero after the step; NaN counts as not zero.
     """
 
     killed: Tensor
@@ -33,15 +33,15 @@ class SupportChange:
 def step_tensor(theta: Tensor, gradient: Tensor, lr: Rate, lambda_: float, beta: float) -> None:
     """One step of Algorithm 1 on one tensor, in place.
 
-    Each operation rounds once, in the order the formula has them: no fused multiply-add, so that the result
-    is the formula's bit for bit. hardshrink keeps |theta| > t where the algorithm keeps |theta| >= t, hence
-    the threshold just below.
+    Each operation rounds its result, in the order of the formula; no multiplication is fused with an addition. So the
+    result has the same bits on every machine. hardshrink keeps |theta| > t where the algorithm keeps |theta| >= t,
+    hence the threshold just below.
 
     Args:
         theta: Weights, any shape.
-        gradient: Of the same shape.
-        lr: eta.
-        lambda_: lambda, > 0.
+        gradient: Their gradient, of the same shape.
+        lr: The learning rate, eta in the paper.
+        lambda_: The L1 strength lambda, > 0.
         beta: The threshold is beta * lambda_.
     """
     direction = torch.sign(theta).mul_(lambda_).add_(gradient).mul_(lr)

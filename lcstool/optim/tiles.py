@@ -1,7 +1,7 @@
-"""Gradients of large dense layers made a block of rows at a time, each used up by beta-LASSO before the next is made.
+"""Train large dense layers without ever holding their whole gradient.
 
-Hooks on parameters drop a gradient when it is whole; in a network whose first layer has nine tenths of the weights that
-is hardly a saving. A product over a block of rows computes the same numbers as the rows of the whole product.
+The gradient of a layer is made a block of rows at a time. beta-LASSO updates the weights of the block, and the memory
+is used again for the next block. Each row of the gradient is the same product as in the whole gradient.
 """
 
 from collections.abc import Callable
@@ -11,32 +11,31 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
+from lcstool.interception import LinearCalls
 from lcstool.optim.beta_lasso import BetaLasso
 
 # Shape suffixes: B batch, U units, D inputs of a unit, R rows of a block.
 
-# Products of fewer rows are slower than the whole one; on a GPU they would leave processors idle.
+# The size of a block. Products of fewer rows are slower than the whole one, and leave a GPU's processors idle.
 _BLOCK_BYTES = {"cpu": 1 << 24, "cuda": 1 << 26}
 _MIN_ROWS = 1024
 
 
-class Tiles(TorchFunctionMode):
-    """A block for forward passes, in whose backward passes no whole gradient of a large dense layer exists.
+class Tiles(LinearCalls):
+    """A `with` block for forward passes; their backward passes update large dense layers block by block.
 
-    Each layer is used once a forward pass, in two dimensions; smaller layers, and others than dense ones, are left to
-    the optimizer's hooks.
+    A layer must be used once in a forward pass. Smaller layers and other kinds of layers are updated by the optimizer
+    when their gradient is whole.
 
     Args:
-        optimizer: Steps in backward.
-        block_bytes: Of a block of gradients; None for what suits the device.
+        optimizer: Updates weights during the backward pass (`step_in_backward`).
+        block_bytes: Size of a block of gradients; None for what suits the device.
     """
 
     def __init__(self, optimizer: BetaLasso, block_bytes: int | None = None) -> None:
-        super().__init__()
         self._optimizer = optimizer
-        self._rows: dict[Tensor, int] = {}  # of a block, by leaf
+        self._rows: dict[Tensor, int] = {}  # of a block, by the tensor that the network computes with
         self._weights: dict[Tensor, Tensor] = {}
         for settings in optimizer.param_groups:
             for weight in settings["params"]:
@@ -45,23 +44,20 @@ class Tiles(TorchFunctionMode):
                 rows = max(_MIN_ROWS if block_bytes is None else 1, room // max(1, leaf[:1].nbytes))
                 if leaf.ndim == 2 and rows < len(leaf):
                     self._rows[leaf], self._weights[leaf] = rows, weight
+        super().__init__(self._rows.keys(), self._multiply)
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        is_mine = func is F.linear and len(args) > 1 and args[1] in self._rows and args[1].requires_grad
-        if not is_mine or args[0].ndim != 2 or not torch.is_grad_enabled():
-            return func(*args, **(kwargs or {}))
-        x_BD, leaf_UD = args[:2]
-        bias_U = args[2] if len(args) > 2 else (kwargs or {}).get("bias")
+    def _multiply(self, x: Tensor, leaf_UD: Tensor, bias_U: Tensor | None) -> Tensor:
+        if x.ndim != 2 or not leaf_UD.requires_grad or not torch.is_grad_enabled():
+            return F.linear(x, leaf_UD, bias_U)
         dtype = leaf_UD.dtype
-        if torch.is_autocast_enabled(x_BD.device.type):
-            dtype = torch.get_autocast_dtype(x_BD.device.type)
+        if torch.is_autocast_enabled(x.device.type):
+            dtype = torch.get_autocast_dtype(x.device.type)
         bias_U = None if bias_U is None else bias_U.to(dtype)
-        return _Linear.apply(x_BD.to(dtype), leaf_UD, bias_U, self._step)
+        y: Tensor = _Linear.apply(x.to(dtype), leaf_UD, bias_U, self._update)
+        return y
 
-    def _step(self, leaf_UD: Tensor, d_BU: Tensor, x_BD: Tensor) -> None:
-        """Make the gradient from the inputs and the gradient of the outputs, and step by it, block by block."""
+    def _update(self, leaf_UD: Tensor, d_BU: Tensor, x_BD: Tensor) -> None:
+        """Update a layer by the gradient that follows from its inputs and the gradient of its outputs."""
         rows, weight_UD = self._rows[leaf_UD], self._weights[leaf_UD]
         block_RD = x_BD.new_empty(rows, x_BD.shape[1])
         for start in range(0, len(leaf_UD), rows):
@@ -71,16 +67,18 @@ class Tiles(TorchFunctionMode):
 
 
 class _Linear(torch.autograd.Function):
+    """A dense layer whose backward pass updates the weights instead of returning their gradient."""
+
     @staticmethod
     def forward(
         ctx: Any,
         x_BD: Tensor,
         leaf_UD: Tensor,
         bias_U: Tensor | None,
-        step: Callable[[Tensor, Tensor, Tensor], None],
+        update: Callable[[Tensor, Tensor, Tensor], None],
     ) -> Tensor:
         ctx.save_for_backward(x_BD, leaf_UD)
-        ctx.step = step
+        ctx.update = update
         return F.linear(x_BD, leaf_UD.to(x_BD.dtype), bias_U)
 
     @staticmethod
@@ -88,6 +86,6 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, d_BU: Tensor) -> tuple[Tensor | None, None, Tensor | None, None]:
         x_BD, leaf_UD = ctx.saved_tensors
         wants_x, _, wants_bias, _ = ctx.needs_input_grad
-        x_gradient_BD = d_BU @ leaf_UD.to(d_BU.dtype) if wants_x else None  # before the weights move
-        ctx.step(leaf_UD, d_BU, x_BD)
+        x_gradient_BD = d_BU @ leaf_UD.to(d_BU.dtype) if wants_x else None  # before the weights change
+        ctx.update(leaf_UD, d_BU, x_BD)
         return x_gradient_BD, None, d_BU.sum(dim=0) if wants_bias else None, None

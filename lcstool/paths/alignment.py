@@ -25,6 +25,7 @@ from lcstool.models.narrowing.widths import in_channels, narrow_modules, weight_
 from lcstool.models.spec import ModelSpec
 from lcstool.models.wiring.probe import Layer
 from lcstool.models.wiring.units import Wiring, find_wiring
+from lcstool.paths.points import difference
 from lcstool.randomness import stream
 
 # Shape suffixes: N channels of a layer (of the reference, then of the model), K parameters of one channel.
@@ -85,11 +86,13 @@ def align(reference: nn.Module, model: nn.Module, spec: ModelSpec, seed: int = 0
 
     Ref:
         Ainsworth, Hayase & Srinivasa 2023, algorithm 1. Departs: a first round goes from the image to the output and
-        looks at the weights into each layer alone, since those out of it meet units that are in no order yet (else
-        permuted copies of deep networks stay in a poor local optimum); it is undone if it led away. A gain within
-        rounding error counts as none, so that the search ends.
+        compares the weights into each layer only, since the weights out of it lead to units that are not in order yet
+        (otherwise permuted copies of deep networks stay in a poor local optimum); if that round increased the distance,
+        it is undone. A gain within rounding error counts as none, so that the search ends.
     """
-    _require_same(reference, model)
+    differing = difference(reference.state_dict(), model.state_dict())
+    if differing is not None:
+        raise BadInputError(f"networks of different architectures cannot be aligned: {differing}")
     original, wiring = model, find_wiring(model, spec.in_shape)
     identity = {
         name: torch.arange(shape[0]) for name, shape in wiring.out_shapes.items() if name not in wiring.fixed
@@ -177,16 +180,3 @@ def _distance(reference: nn.Module, model: nn.Module) -> float:
         for left, right in zip(*blocks, strict=True):
             total += (left.double() - right.double()).square().sum().item()
     return math.sqrt(total)
-
-
-def _require_same(reference: nn.Module, model: nn.Module) -> None:
-    """BadInputError naming the first tensor in which two networks differ in name or shape."""
-    left, right = (
-        {name: list(tensor.shape) for name, tensor in net.state_dict().items()} for net in (reference, model)
-    )
-    for name in {**left, **right}:
-        if left.get(name) != right.get(name):
-            raise BadInputError(
-                f"networks of different architectures cannot be aligned: tensor {name!r} has shape "
-                f"{right.get(name, 'none')}, in the reference {left.get(name, 'none')}"
-            )

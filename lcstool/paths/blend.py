@@ -1,7 +1,7 @@
 """Points that are weighted sums of a few networks: the straight line, polylines, the line of interpolated norm."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -43,15 +43,16 @@ def positions(num_points: int, extrapolate: float = 0.0) -> Tensor:
     return torch.cat((half, 1 - half[: num_points // 2].flip(0)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Blend:
     """A path whose every point is a weighted sum of its ends.
 
     Attributes:
         ends: The E networks.
-        weight_NE: float64 weights of the parameters at each point; those of an end itself are one 1 and zeros.
-        buffer_weight_NE: The same of the buffers.
-        statistics: Buffers that stand in place of weighted sums, (N, *shape) by name; none by default.
+        weight_NE: The weight of each end at each point, for parameters, float64; a point that is an end has one 1 and
+            zeros.
+        buffer_weight_NE: The same for buffers.
+        statistics: Buffers to take instead of weighted sums, (N, *shape) by name; none by default.
     """
 
     ends: Points
@@ -61,21 +62,23 @@ class Blend:
 
     @staticmethod
     def linear(ends: Sequence[Mapping[str, Tensor]], alphas: Tensor) -> "Blend":
-        """The straight line from the first network to the last, by way of the others, an equal share a leg.
+        """The straight line from the first network to the last; of more networks, the polyline through them.
+
+        Each leg of a polyline takes an equal share of the positions.
 
         Args:
             ends: State dicts.
-            alphas: Positions (N,); those below 0 and above 1 lie on the first and last legs' extensions.
+            alphas: Positions (N,); those below 0 and above 1 lie on the extensions of the first and the last leg.
 
         Ref:
             d'Ascoli et al. 2019 (arXiv 1906.06766), appendix C.
         """
         weight_NE = torch.stack([_leg_weights(float(alpha), len(ends)) for alpha in alphas])
-        return Blend(Points.stack(ends), weight_NE, weight_NE)
+        return Blend(ends=Points.stack(ends), weight_NE=weight_NE, buffer_weight_NE=weight_NE)
 
     @staticmethod
     def curvilinear(ends: Sequence[Mapping[str, Tensor]], alphas: Tensor) -> "Blend":
-        """The line rescaled: every point's norm over all parameters is that interpolated between the ends' norms.
+        """The line rescaled: each point's norm over all parameters is interpolated between the norms of the ends.
 
         Ref:
             d'Ascoli et al. 2019 (arXiv 1906.06766), appendix C.
@@ -85,7 +88,7 @@ class Blend:
         norm_N = line._lengths(line.weight_NE)
         is_end_N = (line.weight_NE == 1).any(dim=1)
         scale_N = torch.where(is_end_N | (norm_N == 0), 1.0, wanted_N / norm_N)
-        return Blend(line.ends, line.weight_NE * scale_N[:, None], line.buffer_weight_NE)
+        return replace(line, weight_NE=line.weight_NE * scale_N[:, None])
 
     @property
     def num_points(self) -> int:
@@ -93,25 +96,29 @@ class Blend:
 
     def slice(self, start: int, stop: int) -> "Blend":
         """Some of the points."""
-        statistics = {name: tensor[start:stop] for name, tensor in self.statistics.items()}
-        return Blend(self.ends, self.weight_NE[start:stop], self.buffer_weight_NE[start:stop], statistics)
+        return replace(
+            self,
+            weight_NE=self.weight_NE[start:stop],
+            buffer_weight_NE=self.buffer_weight_NE[start:stop],
+            statistics={name: tensor[start:stop] for name, tensor in self.statistics.items()},
+        )
 
     def to(self, device: torch.device) -> "Blend":
         statistics = {name: tensor.to(device) for name, tensor in self.statistics.items()}
-        return Blend(self.ends.to(device), self.weight_NE, self.buffer_weight_NE, statistics)
+        return replace(self, ends=self.ends.to(device), statistics=statistics)
 
     def state(self, index: int) -> dict[str, Tensor]:
         """One point as a state dict, made on demand."""
         return self.slice(index, index + 1).points().state(0)
 
     def length(self) -> float:
-        """The sum of the Euclidean distances between neighbours, as `path_length` of the points, without them."""
+        """The sum of the Euclidean distances between neighbours, like `path_length`, but without making the points."""
         return float(self._lengths(self.weight_NE.diff(dim=0)).sum())
 
     def _lengths(self, weight_NE: Tensor) -> Tensor:
         """Euclidean norms (N,) of weighted sums of the ends, over all parameters, from E^2 inner products.
 
-        The ends are taken as the first and the others' differences from it, so that the distance between close
+        The products are of the first end and of the others' differences from it, so that the distance between close
         networks keeps its digits.
         """
         num_ends = self.ends.num_points
@@ -125,7 +132,7 @@ class Blend:
         return ((weight_NE @ gram_EE) * weight_NE).sum(dim=1).clamp(min=0).sqrt()
 
     def points(self, without: Collection[str] = ()) -> Points:
-        """The networks themselves; whole-number buffers are those of the nearest end (the larger of two as near).
+        """The networks themselves; buffers of whole numbers are the nearest end's (of two as near, the larger).
 
         Args:
             without: Parameters to leave out, such as `BatchedNetwork.first_names`.
@@ -150,20 +157,20 @@ class Blend:
 
 
 def linear_path(ends: Sequence[Mapping[str, Tensor]], alphas: Tensor) -> Points:
-    """The points of `Blend.linear`; ends are bitwise the inputs, and swapped ends give the mirrored path bitwise."""
+    """The points of `Blend.linear`; bit for bit, ends are the inputs, and swapping them mirrors the path."""
     return Blend.linear(ends, alphas).points()
 
 
 def curvilinear_path(ends: Sequence[Mapping[str, Tensor]], alphas: Tensor) -> Points:
-    """The points of `Blend.curvilinear`; ends are bitwise the inputs."""
+    """The points of `Blend.curvilinear`; bit for bit, ends are the inputs."""
     return Blend.curvilinear(ends, alphas).points()
 
 
 def _leg_weights(alpha: float, num_ends: int) -> Tensor:
     """The weights (E,) of the ends at a position.
 
-    The larger of alpha and 1 - alpha fixes both, and the way is counted from the nearer side: so a position and
-    its mirror image have the same weights to the last bit.
+    The distance along the path is counted from the nearer side, and computed from the larger of alpha and 1 - alpha,
+    so that a position and its mirror image have the same weights to the last bit.
     """
     legs = num_ends - 1
     way = (1 - max(alpha, 1 - alpha)) * legs
@@ -176,7 +183,7 @@ def _leg_weights(alpha: float, num_ends: int) -> Tensor:
 
 
 def _mix(tensor: Tensor, weight_NE: Tensor) -> Tensor:
-    """Weighted sums over the first axis; a lone weight of 1 copies, so that -0.0 stays what it is."""
+    """Weighted sums over the first axis; a point with one weight of 1 is copied, so that -0.0 stays -0.0."""
     out = tensor.new_empty(len(weight_NE), *tensor.shape[1:])
     for row, weights in zip(out, weight_NE.tolist(), strict=True):
         terms = [(weight, end) for weight, end in zip(weights, tensor, strict=True) if weight != 0]

@@ -1,16 +1,15 @@
-"""Copies of a network run as one: every layer meets the tensors of all points at once."""
+"""Run the networks of a path together: every layer takes the tensors of all points at once."""
 
 import copy
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
-from lcstool.models.build import NORM_LAYERS, WEIGHT_LAYERS
+from lcstool.interception import Interception
+from lcstool.models.layers.parameters import NORM_LAYERS, WEIGHT_LAYERS
 from lcstool.paths.blend import Blend
 from lcstool.paths.points import Points
 
@@ -107,7 +106,7 @@ class BatchedNetwork:
             return self.run_one(part, own, x_one)
 
         if self.is_batched:
-            with _WeightFirst():
+            with Interception({F.linear: _weight_first}):
                 found: dict[str, Tensor] = vmap(one, in_dims=(0, None if shared else 0))(tensors, x)
             return found
         outputs = [
@@ -121,24 +120,13 @@ class BatchedNetwork:
         return {"y": functional_call(part, tensors, (x_BCHW,))}
 
 
-class _WeightFirst(TorchFunctionMode):
-    """Takes dense layers as the weight times the input, not the input times the weight's transpose.
+def _weight_first(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear` as weight times input, not input times transposed weight.
 
-    Batched over points, gradients of weights then lie in memory as the weights do, and not transposed: to lay them
-    out anew would take as long as to compute them. Points on one input become one product besides.
+    Batched over points, the gradients of weights then lie in memory as the weights do, and need not be transposed,
+    which would take as long as to compute them. Besides, many points on one input become a single product.
     """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        return (_linear if func is F.linear else func)(*args, **(kwargs or {}))
-
-
-def _linear(x_BI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    x_BI, weight_OI, bias_O = input, weight, bias
     y_BO = torch.matmul(weight_OI, x_BI.mT).mT
     return y_BO if bias_O is None else y_BO + bias_O
 

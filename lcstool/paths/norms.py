@@ -1,4 +1,4 @@
-"""Batch-norm statistics of every point of a path, estimated anew: interpolated ones belong to no network."""
+"""Estimate the batch-norm statistics of every point of a path; interpolated statistics would fit no network."""
 
 from collections.abc import Callable
 
@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from lcstool.errors import UsageError
-from lcstool.models.build import NORM_LAYERS
 from lcstool.models.layers.local import UnitBatchNorm2d
+from lcstool.models.layers.parameters import NORM_LAYERS
 from lcstool.paths.forward import BatchedNetwork
 from lcstool.paths.points import Points
 
@@ -16,7 +16,7 @@ from lcstool.paths.points import Points
 
 
 class _NormWatcher(BatchedNetwork):
-    """Gives, instead of outputs, the mean and unbiased variance that every batch norm meets."""
+    """Returns, instead of the outputs, the mean and unbiased variance of the input of every batch norm."""
 
     def __init__(self, model: nn.Module, batched: bool) -> None:
         super().__init__(model, batch_statistics=True, batched=batched)
@@ -50,14 +50,14 @@ def reestimate_norms(
     chunk: int | None = None,
     batched: bool = True,
 ) -> Points:
-    """The points with batch-norm statistics of their own: the means over all full batches of each batch's.
+    """The points with batch-norm statistics estimated on the images: the mean, over all full batches, of each batch's.
 
-    This is a pass in training mode with `momentum=None`, dropout off, at every point at once. Networks without
-    batch norm come back as they are.
+    That is what a pass in training mode with `momentum=None` and without dropout gives, for all points at once.
+    Networks without batch norm are returned as they are.
 
     Args:
         model: What the points are points of.
-        points: On any device; the statistics come back there.
+        points: On any device; the result is there too.
         images: Training images as stored; where they are, the networks run.
         prepare: From stored images to the network's input.
         batch_size: Images a step, at most all; an incomplete last batch is left out, as in training.

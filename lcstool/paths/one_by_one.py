@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lcstool.data.augment import Augmentation
 from lcstool.data.dataset import Split
 from lcstool.evaluation import compute_loss
-from lcstool.models.build import NORM_LAYERS
+from lcstool.models.layers.parameters import NORM_LAYERS
 from lcstool.paths.points import Points
 from lcstool.paths.string import StringOptions
 

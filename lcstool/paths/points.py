@@ -1,4 +1,4 @@
-"""Networks of one architecture side by side: each tensor stacked along a first axis of points."""
+"""Several networks of one architecture, each tensor stacked along a first axis of points."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +14,18 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 def is_buffer(name: str, tensor: Tensor) -> bool:
     """Whether a tensor of a state dict is no parameter: statistics of a batch norm, or whole numbers."""
     return name.rpartition(".")[2] in _STATISTICS or not tensor.dtype.is_floating_point
+
+
+def difference(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> str | None:
+    """In words, the first tensor that two state dicts do not have in one shape; None if there is none."""
+    for name in {**left, **right}:
+        words = [
+            f"has shape {list(state[name].shape)}" if name in state else "is missing"
+            for state in (left, right)
+        ]
+        if words[0] != words[1]:
+            return f"tensor {name!r} {words[0]} in the one, {words[1]} in the other"
+    return None
 
 
 @dataclass(frozen=True)
@@ -42,9 +54,9 @@ class Points:
         """
         first = states[0]
         for state in states:
-            for name in sorted({*first, *state}):
-                if name not in first or name not in state or first[name].shape != state[name].shape:
-                    raise ValueError(f"the networks of a path differ in tensor {name!r}")
+            differing = difference(first, state)
+            if differing is not None:
+                raise ValueError(f"the networks of a path differ: {differing}")
         parameters: dict[str, Tensor] = {}
         buffers: dict[str, Tensor] = {}
         for name, tensor in first.items():

@@ -1,4 +1,4 @@
-"""Losses and accuracies along a path, in weight space and in output space, and what is read off them."""
+"""Losses and accuracies along a path, in weight space and in output space; the barrier and the best point."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -38,9 +38,9 @@ def score_points(
         split: Images as stored and labels; where they are, the networks run.
         prepare: From stored images to the network's input.
         loss: As in `compute_loss`.
-        batch_size: Images a step; with many points together, small ones keep activations within the cache.
+        batch_size: Images a step; for many points at once, small batches keep activations within the cache.
         chunk: Points held on the split's device, and run, at once; None for all.
-        blend: The weighted sums the points are, where they are: it saves most of the first layer's work.
+        blend: The points as weighted sums of a few networks, if they are: it saves most of the first layer's work.
     """
     scores: list[Score] = []
     device = split.images.device
@@ -68,10 +68,10 @@ def score_outputs(
     average: str = "logits",
     batch_size: int = 100,
 ) -> tuple[Score, ...]:
-    """Loss and accuracy of the two networks' averaged outputs, (1 - alpha) of the first and alpha of the second.
+    """Loss and accuracy of averages of two networks' outputs, weighted 1 - alpha (the first) and alpha (the second).
 
     Args:
-        model_a: On the split's device, as is `model_b`; they run in evaluation mode and are left in their own.
+        model_a: On the split's device, as is `model_b`; they run in evaluation mode, and their own mode is restored.
         model_b: The second.
         alphas: Positions (N,).
         split: Images as stored and labels.
@@ -112,7 +112,7 @@ def _average(a_BK: Tensor, b_BK: Tensor, alphas_N: Tensor, loss: str, average: s
         return a_weight_N.to(a_BK) * a_BK + b_weight_N.to(a_BK) * b_BK
 
     def mix(a_log_BK: Tensor, b_log_BK: Tensor) -> Tensor:
-        """Logarithms of averaged probabilities, without leaving logarithms: small ones keep their digits."""
+        """Logarithms of averaged probabilities, computed from logarithms so that small ones keep their digits."""
         return torch.logaddexp(
             a_weight_N.log().to(a_log_BK) + a_log_BK, b_weight_N.log().to(b_log_BK) + b_log_BK
         )
@@ -149,11 +149,11 @@ def losses_of(loss: str, logits_NBK: Tensor, labels_B: Tensor) -> Tensor:
 
 
 def barrier(losses: Sequence[float], alphas: Sequence[float] | Tensor) -> float:
-    """How far the loss rises above the line between the ends' losses; 0 or more, since at the ends it is 0.
+    """How far the loss rises above the line between the losses at the ends, at most; never below 0.
 
     Args:
         losses: One a point.
-        alphas: Positions; the points nearest 0 and 1 are the ends, and points beyond them do not count.
+        alphas: Positions. The points nearest 0 and 1 are the ends; points beyond them do not count.
 
     Raises:
         ValueError: without two different ends.

@@ -1,9 +1,9 @@
-"""The string: points of a path descend the loss together, held to their neighbours by springs.
+"""The string: the points of a path descend the loss together, and springs hold each to its neighbours.
 
 Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), appendix C, eq. 2; for the projections Jonsson, Mills and Jacobsen 1998
 (nudged elastic band).
-Departs: the spring is scaled by the number of legs, so that a stiffness means the same at any number of points, and
-by default it is taken implicitly.
+Departs: the spring is scaled by the number of legs, so that a stiffness means the same at any number of points; and
+by default the step is implicit, with the spring's pull at the new place.
 """
 
 import math
@@ -17,7 +17,7 @@ from lcstool.choices import SPRINGS
 from lcstool.data.augment import Augmentation
 from lcstool.data.dataset import Split
 from lcstool.errors import NonFiniteError, UsageError
-from lcstool.models.build import NORM_LAYERS
+from lcstool.models.layers.parameters import NORM_LAYERS
 from lcstool.paths.forward import BatchedNetwork
 from lcstool.paths.points import Points
 from lcstool.paths.score import losses_of
@@ -27,7 +27,7 @@ from lcstool.paths.score import losses_of
 _CPU_ENTRIES = 1 << 14  # of a parameter, moved at a time on a CPU
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StringOptions:
     """How a string moves.
 
@@ -54,8 +54,9 @@ class StringOptions:
 def string_step(points: Points, gradients: dict[str, Tensor], options: StringOptions) -> None:
     """Move the inner points by one step, in place; the ends stay as they are.
 
-    With T = tridiag(-1, 2, -1), b the neighbouring ends and s = eta k, the spring's pull is s (T x - b). Explicitly
-    x <- x - eta g - s (T x - b); implicitly the pull is that at the new place: x <- (I + s T)^-1 (x - eta g + s b).
+    With T = tridiag(-1, 2, -1), b the neighbouring ends and s = eta k, the spring's pull is s (T x - b). An explicit
+    step takes the pull at the old place, x <- x - eta g - s (T x - b); an implicit step takes the pull at the new
+    place, x <- (I + s T)^-1 (x - eta g + s b).
 
     Args:
         points: N of them.
@@ -82,7 +83,7 @@ def string_step(points: Points, gradients: dict[str, Tensor], options: StringOpt
     for name, tensor in points.parameters.items():
         all_ND, all_MD = tensor.view(len(tensor), tensor[0].numel()), gradients[name].flatten(1)
         to_new_MN, to_new_MM = weight_MN.to(all_ND), gradient_MM.to(all_ND)
-        # By blocks on a CPU: sums of whole layers leave its cache, and their memory is mapped anew every time.
+        # By blocks on a CPU: sums over whole layers do not fit its cache, and map fresh memory every time.
         size = _CPU_ENTRIES if all_ND.device.type == "cpu" else all_ND.shape[1]
         for x_ND, g_MD in zip(all_ND.split(size, dim=1), all_MD.split(size, dim=1), strict=True):
             x_ND[1:-1] = (to_new_MN @ x_ND).addmm_(to_new_MM, g_MD, alpha=-options.lr)
@@ -107,7 +108,7 @@ def _around(inner_MM: Tensor, ends_M2: Tensor) -> Tensor:
 def _nudged_step(
     points: Points, gradients: dict[str, Tensor], options: StringOptions, strength: float
 ) -> None:
-    """A step with tangents t_i along x_(i+1) - x_(i-1), fixed during it.
+    """A step with tangents t_i along x_(i+1) - x_(i-1), which stay fixed during the step.
 
     y = x - eta (g - (g.t) t) goes across the path; then x_i <- y_i + u_i t_i along it. The spring's pull is
     projected on the tangents: u_i = -s t_i . (T x' - b)_i, where x' is the old place (explicit) or the new one
@@ -188,10 +189,10 @@ def train_string_epoch(
     chunk: int | None = None,
     batched: bool = True,
 ) -> Tensor:
-    """One epoch of steps on full batches, all inner points trained together, each step on one batch for all.
+    """One epoch of steps on full batches; in each step all inner points are trained on the same batch.
 
-    Batch norms take the statistics of the batch; the points' own are left stale, for `reestimate_norms`. Dropout
-    is off.
+    Batch norms use the statistics of the batch; those that the points hold become stale, for `reestimate_norms` to
+    renew. Dropout is off.
 
     Args:
         model: What the points are points of.

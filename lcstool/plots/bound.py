@@ -1,4 +1,4 @@
-"""Figure of a search for a short description: length against training error, and the bound that both make."""
+"""Figure of a search for a short description: length against training error, with contours of the bound."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 
 
 def draw(result: "BoundResult", folder: Path) -> list[Path]:
-    """`search.png` and `.pdf`: every candidate, the Pareto front, and contours of the bound; the files made."""
+    """Draw `search.png` and `search.pdf`: every candidate, the Pareto front, and contours of the bound.
+
+    Returns:
+        The files made.
+    """
     search = result.search
     assert search is not None
     made: list[Path] = []
     bits = np.array([candidate.code_bits for candidate in search.candidates], dtype=float)
-    errors = np.array([candidate.train_error for candidate in search.candidates])
-    tests = np.array([candidate.test_error for candidate in search.candidates])
+    errors = np.array([candidate.train_error_frac for candidate in search.candidates])
+    tests = np.array([candidate.test_error_frac for candidate in search.candidates])
     front, best = list(search.pareto()), search.best
     with figure(folder, "search", COLUMN_INCHES, 3.0, made) as fig:
         axis = fig.add_subplot()

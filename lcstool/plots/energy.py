@@ -15,8 +15,7 @@ from lcstool.plots.style import COLUMN_INCHES, DIVERGING, SEQUENTIAL, bare, figu
 
 if TYPE_CHECKING:
     from lcstool.energy import PatchBasis
-    from lcstool.stages.energy.measure import BankProfile
-    from lcstool.stages.energy.stage import EnergyResult
+    from lcstool.stages.energy.result import BankProfile, EnergyResult
 
 # Shape suffixes: M filters, C channels, I J kernel.
 
@@ -24,7 +23,7 @@ _SHOWN_FILTERS = 64
 
 
 def draw(result: "EnergyResult", folder: Path) -> list[Path]:
-    """Draw everything there is to see of a measurement.
+    """Draw every figure for which there are numbers.
 
     Returns:
         The files made: `NAME.filters` and `NAME.positions` for each network, `basis`, `profiles`, `correlation`,
@@ -54,7 +53,7 @@ def draw(result: "EnergyResult", folder: Path) -> list[Path]:
         with figure(folder, "sensitivity", COLUMN_INCHES, 2.1 + legend, made) as fig:
             draw_sensitivity(fig, names, result, basis)
     if len(result.banks) > 1:
-        # Room for the names beside the matrix, a small letter being about 0.06 inches wide.
+        # The names beside the matrix need room; a small letter is about 0.06 inches wide.
         side = max(1.2, 0.3 * len(names)) + 0.3 + 0.06 * max(map(len, names))
         with figure(folder, "correlation", side + 0.7, side, made) as fig:
             _correlation(fig, names, result)
@@ -68,12 +67,12 @@ def draw(result: "EnergyResult", folder: Path) -> list[Path]:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """Names that occur twice with their number in the tables."""
+    """The names; one that occurs twice is preceded by its number in the tables."""
     return [name if names.count(name) == 1 else f"{index}.{name}" for index, name in enumerate(names, 1)]
 
 
 def _components(fig: Any, basis: "PatchBasis") -> None:
-    """The components as images, each on its own scale, in order."""
+    """The components in order as images, each with a colour scale of its own."""
     shape = (basis.moments.channels, *basis.kernel_size)
     some_MCIJ = basis.eigenvectors_DD[:_SHOWN_FILTERS].view(-1, *shape)
     some_MCIJ = some_MCIJ / some_MCIJ.abs().amax(dim=(1, 2, 3), keepdim=True)
@@ -96,7 +95,7 @@ def _correlation(fig: Any, names: list[str], result: "EnergyResult") -> None:
 
 
 def _positions(fig: Any, bank: "BankProfile") -> None:
-    """Where on the image the energy of the first components lies."""
+    """The energy of the first few components at each position of the image."""
     assert bank.positions_PQD is not None
     shown = min(4, bank.positions_PQD.shape[-1])
     axes = np.atleast_1d(fig.subplots(1, shown))

@@ -1,4 +1,4 @@
-"""Filters as pictures: on one scale, in colour where the input has three channels."""
+"""Filters as pictures, all on one scale; in colour where the input has three channels."""
 
 import math
 from typing import Any
@@ -14,11 +14,15 @@ from lcstool.plots.style import DIVERGING, SEQUENTIAL, bare
 
 
 def draw_filters(fig: Any, filters_UCHW: Tensor, columns: int, caption: str | None = None) -> None:
-    """A grid of filters; zero is grey in colour pictures, white else. All share one scale, printed below.
+    """A grid of filters on one scale, which is printed below; zero is grey in colour pictures, otherwise white.
 
-    A caption takes the scale's place, where that means nothing.
+    The scale ends at the 99th percentile of the non-zero weights, so that one outlier does not make all others pale.
 
-    The scale is that of the 99th percentile of the non-zero weights: one outlier must not pale all the rest.
+    Args:
+        fig: To draw on.
+        filters_UCHW: The filters.
+        columns: Of the grid.
+        caption: Printed instead of the scale.
     """
     filters_UCHW = filters_UCHW.double()
     num, channels = filters_UCHW.shape[:2]
@@ -47,7 +51,10 @@ def draw_filters(fig: Any, filters_UCHW: Tensor, columns: int, caption: str | No
 
 
 def draw_magnitudes(fig: Any, units_UCHW: Tensor, corner_RK: Tensor, layer: str, inputs: str) -> None:
-    """log |w| of single units (the largest over channels) above, and of the matrix's corner; zeros are white."""
+    """Magnitudes on a logarithmic scale, zeros white: single units above, a corner of the matrix below.
+
+    Of the channels of a unit the largest magnitude is shown.
+    """
     units_UHW = units_UCHW.abs().double().amax(dim=1)
     corner_RK = corner_RK.abs().double()
     present = torch.cat([units_UHW.flatten(), corner_RK.flatten()])

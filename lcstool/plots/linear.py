@@ -1,4 +1,4 @@
-"""Figures of linear convolutional networks: losses, invariants, and trajectories beside the discriminant surface."""
+"""Figures of training runs: losses and invariants over time, and the paths of filters in the space of all filters."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,11 +9,11 @@ from matplotlib.ticker import MaxNLocator
 from lcstool.plots.style import COLOURS, COLUMN_INCHES, figure
 
 if TYPE_CHECKING:
-    from lcstool.stages.linear.trajectory import Trajectories
+    from lcstool.stages.linear.compose.trajectories import Trajectories
 
 
 def draw(runs: "Trajectories", folder: Path) -> list[Path]:
-    """`training` for any architecture, `space` for two layers of two entries; the files made."""
+    """Draw `training` for any architecture, and `space` for two layers of two entries; return the files made."""
     made: list[Path] = []
     _draw_training(runs, folder, made)
     if runs.architecture.kernels == (2, 2) and runs.architecture.strides[0] == 1:
@@ -36,7 +36,10 @@ def _draw_training(runs: "Trajectories", folder: Path, made: list[Path]) -> None
 
 
 def _draw_space(runs: "Trajectories", folder: Path, made: list[Path]) -> None:
-    """The cone b^2 = 4 a c of filters a x^2 + b x + c with a double root, outside of which members lie."""
+    """Draw filters a x^2 + b x + c as points: where runs go, and the cone b^2 = 4 a c of filters with a double root.
+
+    Filters outside the cone have real roots, and are those that the network can represent.
+    """
     ends, target = runs.ends_CRK.numpy(), runs.target_K.numpy()
     reach = 1.15 * max(np.abs(ends[-1]).max(), np.abs(target).max(), np.quantile(np.abs(ends[0]), 0.8))
     radius, turn = np.meshgrid(np.linspace(0, np.sqrt(reach), 30), np.linspace(0, 2 * np.pi, 60))

@@ -21,14 +21,14 @@ def draw(result: "InterpolateResult", folder: Path) -> list[Path]:
             _panels(fig, result)
     if result.plane is not None:
         with figure(folder, "plane", COLUMN_INCHES, 5.0, made) as fig:
-            _plane(fig, result.plane, [Path(name).name.removesuffix(".safetensors") for name in result.names])
+            _plane(fig, result.plane, [Path(name).name.removesuffix(".safetensors") for name in result.files])
     return made
 
 
 def _panels(fig: Any, result: "InterpolateResult") -> None:
     axes = fig.subplots(2, 2, sharex=True)
     shades = colours(len(result.paths))
-    unit = LOSS_UNITS[result.loss]
+    unit = LOSS_UNITS[result.paths[0].loss]
     for row, split in enumerate(("train", "test")):
         for path, colour in zip(result.paths, shades, strict=True):
             scores = getattr(path, split)

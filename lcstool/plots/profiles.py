@@ -1,4 +1,4 @@
-"""Curves over the principal components: profiles, the prediction beside them, and the eye's sensitivity.
+"""Curves over the principal components: profiles, predictions, and the contrast sensitivity of the human eye.
 
 Ref: Chowers & Weiss 2023 (arXiv 2206.02454), Figs. 1 to 4; the contrast-sensitivity curve is that of Mannos & Sakrison
     1974, as in Fig. 2d.
@@ -16,29 +16,28 @@ from lcstool.randomness import stream
 
 if TYPE_CHECKING:
     from lcstool.energy import PatchBasis
-    from lcstool.stages.energy.measure import BankProfile
-    from lcstool.stages.energy.stage import EnergyResult
+    from lcstool.stages.energy.result import BankProfile, EnergyResult
 
 # Shape suffixes: C channels, I J kernel, D components, B draws.
 
-_MOST_SHADES = 6  # more of them hide one another
+_MOST_SHADES = 6  # more shaded intervals would hide one another
 _DASHES, _MARKERS = ("-", "--", ":", "-."), ("o", "s", "^", "x")
 
 
 def _looks(index: int) -> tuple[str, str, str]:
-    """Colour, line and marker: six colours, and other lines when they are used up."""
+    """Colour, line style and marker of a curve: six colours, then the same with another line style."""
     again = index // _MOST_SHADES % len(_DASHES)
     return COLOURS[index % _MOST_SHADES], _DASHES[again], _MARKERS[again]
 
 
 def _scaled(energy: Tensor) -> Tensor:
-    """Profiles at length 1, so that networks of different scales share an axis; r does not see it."""
+    """Profiles scaled to length 1, so that networks of different scales share an axis; r does not change."""
     length = energy.norm(dim=-1, keepdim=True)
     return energy / torch.where(length > 0, length, 1)
 
 
 def draw_profiles(fig: Any, names: list[str], result: "EnergyResult") -> None:
-    """The profiles, how far their filters determine them, and where random ones lie."""
+    """The profiles, their bootstrap intervals, and the interval of random profiles."""
     axis, shaded = fig.subplots(), len(names) <= _MOST_SHADES
     few = min((bank.profile for bank in result.banks), key=lambda profile: profile.num_filters)
     places = np.arange(few.projections_MD.shape[1])
@@ -62,7 +61,7 @@ def draw_profiles(fig: Any, names: list[str], result: "EnergyResult") -> None:
 
 
 def _interval(bank: "BankProfile") -> tuple[Tensor, Tensor]:
-    """95 % of the profile over resamplings of the filters."""
+    """The interval that holds 95 % of the profiles of bootstrap samples of the filters."""
     return _limits(_scaled(bank.profile.resampled(300, stream(0, "figure", bank.where))))
 
 
@@ -72,7 +71,7 @@ def _limits(drawn_BD: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def draw_theory(fig: Any, names: list[str], result: "EnergyResult") -> None:
-    """Measured profiles as broad lines, predictions as thin ones on top: they often coincide."""
+    """Measured profiles as broad lines, with predictions as thin lines on top, since the two often coincide."""
     theory = result.theory
     assert theory is not None
     axis = fig.subplots()
@@ -97,9 +96,9 @@ def draw_theory(fig: Any, names: list[str], result: "EnergyResult") -> None:
 
 
 def mean_frequency(basis: "PatchBasis") -> Tensor:
-    """The mean spatial frequency of each component, weighted by power, (D,) in cycles a pixel."""
+    """Mean spatial frequency (D,) of each component, weighted by power, in cycles per pixel."""
     shape = (basis.moments.channels, *basis.kernel_size)
-    size = 64  # zeros around the patch interpolate its spectrum
+    size = 64  # padding the patch with zeros interpolates its spectrum
     power_DYX = (
         torch.fft.fft2(basis.eigenvectors_DD.view(-1, *shape), s=(size, size)).abs().square().sum(dim=1)
     )
@@ -110,7 +109,7 @@ def mean_frequency(basis: "PatchBasis") -> Tensor:
 
 
 def contrast_sensitivity(cycles_per_degree: np.ndarray) -> np.ndarray:
-    """Human contrast sensitivity, at most 1.
+    """Human contrast sensitivity, whose peak is about 1.
 
     Ref: Mannos & Sakrison 1974, eq. 21: A(f) = 2.6 (0.0192 + 0.114 f) exp(-(0.114 f)^1.1).
     """
@@ -119,14 +118,14 @@ def contrast_sensitivity(cycles_per_degree: np.ndarray) -> np.ndarray:
 
 
 def draw_sensitivity(fig: Any, names: list[str], result: "EnergyResult", basis: "PatchBasis") -> None:
-    """Energy over spatial frequency, beside the eye's sensitivity."""
+    """Energy over spatial frequency, beside the sensitivity of the human eye."""
     axis = fig.subplots()
     frequency_D = mean_frequency(basis)
     for index, (name, bank) in enumerate(zip(names, result.banks, strict=True)):
         energy_D, (colour, _, marker) = bank.profile.energy_D, _looks(index)
         axis.plot(frequency_D, energy_D / energy_D.max().clamp(min=1e-300), marker, alpha=0.7,
                   color=colour, markersize=2.5, label=name)  # fmt: skip
-    # The eye's curve has no pixels: 8 cycles a degree, its peak, are put at a quarter cycle a pixel.
+    # The eye's curve is in cycles per degree. Its peak, at 8 of these, is drawn at a quarter cycle per pixel.
     places = np.linspace(0.01, 0.6, 200)
     axis.plot(places, contrast_sensitivity(places * 8 / 0.25), color="black", linewidth=0.8,
               label="the eye, its peak put at 0.25")  # fmt: skip

@@ -14,17 +14,20 @@ from lcstool.plots.filters import draw_filters, draw_magnitudes
 from lcstool.plots.style import COLOURS, COLUMN_INCHES, DIVERGING, SEQUENTIAL, bare, colours, figure
 
 if TYPE_CHECKING:
-    from lcstool.stages.prune_stats.result import FileStats, LayerStats
+    from lcstool.locality import Discovery
+    from lcstool.stages.prune_stats.layer import LayerStats
+    from lcstool.stages.prune_stats.result import FileStats, PruneStatsResult
 
 
-def draw(looks: "Sequence[FileStats]", folder: Path) -> list[Path]:
-    """Draw everything there is to see of these files.
+def draw(result: "PruneStatsResult", folder: Path) -> list[Path]:
+    """Draw everything there is to see of the files.
 
     Returns:
         The files made: `NAME.LAYER.filters`, `.weights`, `.locality`, `.connections` and `NAME.arrangement` for each
         network, `density` for all, and `series` where the files are snapshots.
     """
     made: list[Path] = []
+    looks = result.files
     names = _distinct([Path(look.where).name.removesuffix(".safetensors") for look in looks])
     for name, look in zip(names, looks, strict=True):
         for layer in look.layers:
@@ -114,7 +117,7 @@ def _connections(fig: Any, layer: "LayerStats") -> None:
 
 
 def _density_bars(fig: Any, names: Sequence[str], looks: "Sequence[FileStats]") -> None:
-    """Non-zeros of each layer, and what the convolutional and the local layer in its place would have."""
+    """Non-zero weights of each layer, and how many weights a convolution and a local layer in its place would have."""
     axis = fig.subplots()
     layers = list(dict.fromkeys(layer.counts.layer for look in looks for layer in look.layers))
     shades = colours(len(looks))
@@ -151,7 +154,7 @@ def _density_bars(fig: Any, names: Sequence[str], looks: "Sequence[FileStats]") 
 
 
 def _series(fig: Any, looks: "Sequence[FileStats]") -> None:
-    """Density, and where a layer has a grid its radius, over epochs; a layer keeps its colour."""
+    """Density over epochs, and below it the radius of layers that have one; a layer has one colour in both."""
     names = list(dict.fromkeys(layer.counts.layer for look in looks for layer in look.layers))
     epochs = [look.epoch for look in looks]
     density: dict[str, list[float]] = {}
@@ -177,12 +180,15 @@ def _series(fig: Any, looks: "Sequence[FileStats]") -> None:
     axes[-1].set_xlabel("epoch")
 
 
-def _arrangement(fig: Any, found: Any) -> None:
+def _arrangement(fig: Any, found: "Discovery") -> None:
     """Where the pixels belong, and where the shared units put them; a pixel's colour is its true row."""
     left, right = fig.subplots(1, 2)
     target, places = found.target_N2.numpy(), found.places_N2.numpy()
     title = f"found, error {found.procrustes[found.best]:.2f}"
-    for axis, points, text in ((left, target, f"true: {found.best}"), (right, places, title)):
+    for axis, points, text in (
+        (left, target, f"true: {found.best.replace('_', ' ')}"),
+        (right, places, title),
+    ):
         axis.scatter(points[:, 1], -points[:, 0], c=target[:, 0], cmap=SEQUENTIAL, s=7)
         axis.set_title(text)
         axis.set_aspect("equal", adjustable="datalim")

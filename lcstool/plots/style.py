@@ -47,7 +47,7 @@ _STYLE: Any = {
 
 
 def colours(count: int) -> tuple[str, ...]:
-    """As many colours: distinct ones while they last, from dark to light beyond."""
+    """So many colours: distinct ones if there are enough, otherwise shades from dark to light."""
     if count <= len(COLOURS):
         return COLOURS[:count]
     return tuple(map(to_hex, colormaps[SEQUENTIAL]([0.95 * index / (count - 1) for index in range(count)])))

@@ -1,6 +1,6 @@
-"""What is there of a layer's weights: non-zeros, dead and duplicate units, fan-in, connections per input.
+"""Count a layer's weights: non-zeros, dead and duplicate units, fan-in, connections per input.
 
-One pass over the file at about the memory's speed. Counts are sums of ones in float32, exact below 2^24.
+It takes one pass over the file, about as fast as memory is read. Counts are sums of ones in float32, exact below 2^24.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from lcstool.weights.tensors import WeightTensor
 # Shape suffixes: U units (rows), K fan-in, R rows of a block, L output positions.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerCounts:
     """The counts of one layer.
 
@@ -28,12 +28,12 @@ class LayerCounts:
         shape: Of the weight.
         nonzeros: Number of non-zero weights.
         square: Sum of the squared weights.
-        num_duplicate: Living units whose incoming weights equal those of an earlier unit with the same inputs (of a
-            local layer: at the same position; of a grouped one: in the same group), bit for bit.
-        fan_in_U: Non-zero weights of each unit; of a convolution, of each filter.
+        num_duplicate: Units that are not dead and whose incoming weights equal, bit for bit, those of an earlier unit
+            with the same inputs (in a local layer: at the same position; in a grouped one: in the same group).
+        fan_in_U: Non-zero weights of each unit; in a convolution, of each filter.
         connections: Non-zero connections of each input: (C, H, W) where the grid is known, (I,) of a dense
             layer, (C / groups,) of a convolution on images of unknown size.
-        num_conv, num_local: Weights of the convolution in the layer's place, shared and unshared, if known.
+        num_conv, num_local: How many weights a convolution and a local layer in its place would have, if known.
     """
 
     layer: str
@@ -82,14 +82,14 @@ def count_layer(weight: WeightTensor) -> LayerCounts:
     for stored_RK in weight.rows():
         block_RK = stored_RK.to(wide)
         stop = start + len(block_RK)
-        for dtype, held in scratch.items():  # a fresh block's page faults would cost as much as the counting
+        for dtype, held in scratch.items():  # reused: to map fresh memory would take as long as to count
             if held.shape != block_RK.shape:
                 scratch[dtype] = torch.empty(block_RK.shape, dtype=dtype)
         present_RK = torch.ne(block_RK, 0, out=scratch[torch.float32])
         fan_in_U[start:stop] = present_RK.sum(dim=1).long()
         taps.add(present_RK, start)
-        # A row's hash depends on its values alone, so equal rows have equal hashes; it is NaN for NaN. Threads share
-        # a lone row between them, which would add it up in another order: it is summed as one of two.
+        # A row's hash depends on its values alone, so equal rows have equal hashes; it is NaN for NaN. A lone row would
+        # be split between threads and so be summed in another order: it is summed as one of two rows instead.
         hashed_RK = torch.mul(block_RK, probe_K, out=scratch[wide])
         hash_U[start:stop] = hashed_RK.expand(2 if len(hashed_RK) == 1 else -1, -1).sum(dim=1)[: stop - start]
         flat = block_RK.flatten()
@@ -97,21 +97,19 @@ def count_layer(weight: WeightTensor) -> LayerCounts:
         square += part if math.isfinite(part) else flat.double().square().sum().item()
         start = stop
     if not math.isfinite(square) and not bool(torch.isfinite(hash_U).all()):
-        raise NonFiniteError(
-            f"{weight.checkpoint.where}: tensor {weight.name!r} holds NaN or infinite values"
-        )
+        raise NonFiniteError(f"{weight.title} holds NaN or infinite values")
     geometry = weight.geometry
     return LayerCounts(
-        weight.layer,
-        weight.kind,
-        weight.shape,
-        int(fan_in_U.sum()),
-        square,
-        _count_duplicates(weight, taps.rows_each, fan_in_U, hash_U),
-        fan_in_U,
-        taps.connections(),
-        geometry.num_weights("conv") if geometry else None,
-        geometry.num_weights("local") if geometry else None,
+        layer=weight.layer,
+        kind=weight.kind,
+        shape=weight.shape,
+        nonzeros=int(fan_in_U.sum()),
+        square=square,
+        num_duplicate=_count_duplicates(weight, taps.rows_each, fan_in_U, hash_U),
+        fan_in_U=fan_in_U,
+        connections=taps.connections(),
+        num_conv=geometry.num_weights("conv") if geometry else None,
+        num_local=geometry.num_weights("local") if geometry else None,
     )
 
 
@@ -158,7 +156,7 @@ class _Taps:
 
 
 def _count_duplicates(weight: WeightTensor, rows_each: int, fan_in_U: Tensor, hash_U: Tensor) -> int:
-    """Rows equal to an earlier one of the same `rows_each`: candidates by hash, confirmed by their bytes."""
+    """Rows that equal an earlier one among the `rows_each` with the same inputs: found by hash, confirmed by bytes."""
     place_U = torch.arange(weight.num_units) // rows_each
     living = fan_in_U.nonzero().flatten()
     if not len(living):

@@ -1,4 +1,4 @@
-"""The units of a layer on the image that the layer sees, read from a file, a sample of them where there are many."""
+"""Read the units of a layer as images of what the layer sees; where there are many, a sample of them."""
 
 import math
 
@@ -47,9 +47,9 @@ def sample_units(
 
 
 def sampled_units(num_units: int, max_units: int = 0) -> Tensor:
-    """At most `max_units` numbers of units (0: all), in order: drawn at random, the same for a layer of the same size.
+    """The numbers of at most `max_units` units (0: all), ascending: a random sample, the same for layers of one size.
 
-    Evenly spaced ones would meet the same columns of the image again and again, where units stand on a grid.
+    Evenly spaced units would lie in the same few columns of the image, where units stand on a grid.
     """
     if not 0 < max_units < num_units:
         return torch.arange(num_units)
@@ -57,7 +57,7 @@ def sampled_units(num_units: int, max_units: int = 0) -> Tensor:
 
 
 def restore_inputs(weight: WeightTensor, grid_UCHW: Tensor, pixel_order: Tensor) -> Tensor:
-    """What belongs to the layer's inputs, back on the image; padding around it was never permuted."""
+    """Undo the permutation of a layer's inputs; the padding around the image was never permuted."""
     if not weight.pads_inputs:
         return restore_pixels(grid_UCHW, pixel_order)
     assert weight.geometry is not None
@@ -69,7 +69,7 @@ def restore_inputs(weight: WeightTensor, grid_UCHW: Tensor, pixel_order: Tensor)
 
 
 def restore_pixels(weight_UCHW: Tensor, pixel_order: Tensor) -> Tensor:
-    """Weights of permuted pixels back on the image."""
+    """Undo the permutation of the pixels: weights as images."""
     restored = torch.empty_like(weight_UCHW)
     restored.flatten(2)[:, :, pixel_order.to(weight_UCHW.device)] = weight_UCHW.flatten(2)
     return restored

@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from lcstool.models.layers.geometry import ConvGeometry
 _BLOCK_BYTES = 1 << 22  # of one block of rows: several passes over it stay within the cache
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WeightTensor:
     """One layer's weight in a file.
 
@@ -40,6 +40,11 @@ class WeightTensor:
     pads_inputs: bool = False
     padding_mode: str = "zeros"
     is_local: bool = False
+
+    @property
+    def title(self) -> str:
+        """What errors call it."""
+        return f"{self.checkpoint.where}: tensor {self.name!r}"
 
     @property
     def kind(self) -> str:
@@ -86,10 +91,7 @@ class WeightTensor:
 
 
 def find_weights(checkpoint: Checkpoint) -> list[WeightTensor]:
-    """The weights of all layers: every floating-point tensor of two or more axes.
-
-    Biases and tensors under `state/` (of an unfinished run) are left out; `weight_orig` (or
-    `weight`) and `weight_mask` are one weight.
+    """The weights of all layers: every tensor that `is_weight`; `weight_orig` (or `weight`) and `weight_mask` are one.
 
     Returns:
         In the order of the network's layers where numbers in their names give it (`layer2` before `layer10`).
@@ -100,9 +102,7 @@ def find_weights(checkpoint: Checkpoint) -> list[WeightTensor]:
     header = checkpoint.header
     found = []
     for name, info in checkpoint.tensors.items():
-        if not info.dtype.is_floating_point or len(info.shape) < 2 or name.startswith("state/"):
-            continue
-        if name.split(".")[-1] in ("bias", "bias_orig", "bias_mask"):  # of a local layer: one a position
+        if not is_weight(name, info.dtype, info.shape):
             continue
         bare = name.removesuffix("_mask")
         if bare != name and not {bare, f"{bare}_orig"}.isdisjoint(checkpoint.tensors):
@@ -121,13 +121,30 @@ def find_weights(checkpoint: Checkpoint) -> list[WeightTensor]:
             geometry, padding_mode = ConvGeometry.from_json(
                 header.layers[layer], f"{checkpoint.where}: {layer}"
             )
-        weight = WeightTensor(checkpoint, layer, name, mask, info.shape, geometry, False, padding_mode)
+        weight = WeightTensor(
+            checkpoint=checkpoint,
+            layer=layer,
+            name=name,
+            mask=mask,
+            shape=info.shape,
+            geometry=geometry,
+            padding_mode=padding_mode,
+        )
         found.append(weight if geometry is None else _placed(weight, geometry))
     if not found:
         raise BadInputError(
             f"{checkpoint.where} holds no weights (no floating-point tensor of two or more axes)"
         )
     return sorted(found, key=lambda weight: natural_key(weight.name))
+
+
+def is_weight(name: str, dtype: torch.dtype, shape: Sequence[int]) -> bool:
+    """Whether a tensor holds weights: floating-point, of two or more axes, no bias, and not under `state/`.
+
+    The bias of a local layer has an axis for each axis of the image; `state/` is what an unfinished run keeps.
+    """
+    is_bias = name.split(".")[-1] in ("bias", "bias_orig", "bias_mask")
+    return dtype.is_floating_point and len(shape) >= 2 and not is_bias and not name.startswith("state/")
 
 
 def _placed(weight: WeightTensor, geometry: ConvGeometry) -> WeightTensor:
@@ -137,15 +154,15 @@ def _placed(weight: WeightTensor, geometry: ConvGeometry) -> WeightTensor:
     patch = (channels // geometry.groups, *geometry.kernel_size)
     pad_h, pad_w = geometry.padding
     padded = channels * (height + 2 * pad_h) * (width + 2 * pad_w)
-    common = (weight.checkpoint, weight.layer, weight.name, weight.mask, weight.shape, geometry)
     if weight.shape == (out_channels, *patch):
-        return WeightTensor(*common, False, weight.padding_mode)
+        return weight
     if weight.shape == (*positions, out_channels, *patch):
-        return WeightTensor(*common, False, weight.padding_mode, is_local=True)
+        return replace(weight, is_local=True)
     rows = out_channels * math.prod(positions)
-    for columns, pads_inputs in ((channels * height * width, False), (padded, True)):
-        if weight.shape == (rows, columns):
-            return WeightTensor(*common, pads_inputs, weight.padding_mode)
+    if weight.shape == (rows, channels * height * width):
+        return weight
+    if weight.shape == (rows, padded):
+        return replace(weight, pads_inputs=True)
     raise BadInputError(
         f"{weight.checkpoint.where}: {weight.name!r} of shape {list(weight.shape)} does not fit its geometry {geometry}"
     )

@@ -25,6 +25,7 @@ def test_tables_json_and_requirements(trained: Path, tiny_npz: Path, run_cli: Cl
     ):
         assert part in text
     document = json.loads(run_cli(*words, "--json").stdout)
+    assert document["schema"] == "lcstool.bound/1"
     assert document["num_samples"] == 64
     assert document["is_vacuous"] is True
     required = run_cli(*words, "--require-nonvacuous")

@@ -24,7 +24,7 @@ def completed(shell: str, words: str) -> str:
 
 
 def test_architectures_and_data_sets_complete() -> None:
-    assert completed("bash", "lcstool train --arch ").split() == [*ARCHITECTURES, "lcn"]
+    assert completed("bash", "lcstool train --arch ").split() == [*ARCHITECTURES]
     assert completed("bash", "lcstool train --arch s-").split() == ["s-conv", "s-local", "s-fc"]
     found = completed("bash", "lcstool sharpness --dataset ").split()
     assert found == [name.removesuffix("PATH") for name in dataset_names()]

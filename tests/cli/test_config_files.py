@@ -9,6 +9,8 @@ import yaml
 
 from lcstool.cli.config_file import resolve, to_yaml
 from lcstool.errors import UsageError
+from lcstool.stages.info.config import InfoConfig
+from lcstool.stages.linear.train.config import LinearTrainConfig
 from lcstool.stages.train.config import TrainConfig
 
 Cli = Callable[..., Any]
@@ -76,6 +78,39 @@ def test_every_config_comes_back(tmp_path: Path) -> None:
         TrainConfig(lr=1e-7, freeze=("a", "b"), snapshots="5", epochs=9, image_size="8x9"),
     ):
         assert from_yaml(tmp_path, to_yaml(config)) == config
+
+
+def test_fields_that_must_be_given_may_stand_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("kernels: 2,2\ntarget: 1,0,1\n")
+    assert resolve(LinearTrainConfig, file, {}) == LinearTrainConfig(kernels="2,2", target="1,0,1")
+    with pytest.raises(UsageError, match="--kernels is missing"):
+        resolve(LinearTrainConfig, None, {"target": "1,0,1"})
+
+
+def test_lists_of_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    config = InfoConfig(archs=True, alpha=(15, 150))
+    file.write_text(to_yaml(config))
+    assert resolve(InfoConfig, file, {}) == config
+    assert resolve(InfoConfig, file, {"alpha": [4]}).alpha == (4,)
+    file.write_text("archs: true\nalpha: 15\n")
+    assert resolve(InfoConfig, file, {}).alpha == (15,)
+    for text in ("alpha: [15, x]", "alpha: [1.5]", "alpha: [true]", "alpha: '15'"):
+        file.write_text(f"archs: true\n{text}\n")
+        with pytest.raises(UsageError, match="alpha should be a list of whole numbers"):
+            resolve(InfoConfig, file, {})
+
+
+def test_info_takes_a_configuration(run_cli: Cli, tmp_path: Path) -> None:
+    flags = ("--archs", "--alpha", "15", "--alpha", "30", "--image-size", "32")
+    first = run_cli("info", *flags, "--print-config")
+    assert (first.code, first.stderr) == (0, "")
+    assert yaml.safe_load(first.stdout) == {"archs": True, "alpha": [15, 30], "image_size": [32]}
+    (tmp_path / "archs.yaml").write_bytes(first.stdout)
+    assert (
+        run_cli("info", "--config", "archs.yaml", "--json").stdout == run_cli("info", *flags, "--json").stdout
+    )
 
 
 @pytest.mark.parametrize(

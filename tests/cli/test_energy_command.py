@@ -26,6 +26,7 @@ def test_a_report_for_people_and_one_for_programs(trained: Path, tiny_npz: Path,
     ):
         assert word in text
     document = json.loads(run_cli("energy", trained, *flags, "--json").stdout)
+    assert document["schema"] == "lcstool.energy/1"
     assert len(document["banks"][0]["energy"]) == 3 * 81
     piped = json.loads(run_cli("energy", "-", *flags, "--json", stdin=trained.read_bytes()).stdout)
     assert piped["banks"][0].pop("file") == "standard input"
@@ -67,7 +68,7 @@ def test_figures_and_theory(trained: Path, tiny_npz: Path, run_cli: Cli, tmp_pat
 def test_what_stands_beside_the_numbers(
     trained: Path, tiny_npz: Path, make_npz: Callable[..., Path], run_cli: Cli, tmp_path: Path
 ) -> None:
-    """Chance beside the matrix, doubts on stderr, and of a profile file what was measured when it was made."""
+    """Chance beside the matrix and doubts on stderr; a profile file shows what was measured when it was made."""
     other = make_npz(tmp_path / "other.npz", seed=9)
     shown = run_cli(
         "energy", trained, trained, "--dataset", f"npz:{other}", "--draws", "50", "-o", "p.safetensors"
@@ -98,11 +99,18 @@ def test_the_help_says_what_is_not_read(run_cli: Cli) -> None:
         (["missing.safetensors"], 3, "missing.safetensors cannot be read"),
         ([], 2, "--kernel-size says what patches"),
         (["net.safetensors", "--kernel-size", "40"], 3, "does not fit the image"),
-        (["net.safetensors", "-o", "-", "--json"], 2, "only one thing can go to standard output"),
+        (["net.safetensors", "-o", "-", "--json"], 2, "--json and -o - both want standard output"),
         (["net.safetensors", "--classes", "7,8"], 2, "unknown class '7'"),
         (["net.safetensors", "--basis", "net.safetensors"], 3, "is of kind 'model'"),
         (["net.safetensors", "--theory", "linear-gd"], 2, "needs --steps"),
-        (["net.safetensors", "-o", "./net.safetensors"], 2, "over what is read from net.safetensors"),
+        (["net.safetensors", "-o", "./net.safetensors"], 2, "written over the input net.safetensors"),
+        (["net.safetensors", "--save-basis", "net.safetensors"], 2, "written over the input net.safetensors"),
+        (["net.safetensors", "-o", "tiny.npz"], 2, "tiny.npz would be written over the input"),
+        (
+            ["net.safetensors", "-o", "new", "--save-basis", "./new"],
+            2,
+            "two outputs would be written to one file",
+        ),
         (["-", "--basis", "-"], 2, "'-' stands twice"),
         (["net.safetensors", "--lr", "0.3"], 2, "--lr has no effect without --theory"),
         (["net.safetensors", "--draws", "19"], 2, "draws must be >= 20, got 19"),
@@ -112,6 +120,7 @@ def test_failures_have_their_codes(
     trained: Path, tiny_npz: Path, run_cli: Cli, tmp_path: Path, arguments: list[str], code: int, words: str
 ) -> None:
     (tmp_path / "net.safetensors").write_bytes(trained.read_bytes())
+    (tmp_path / "tiny.npz").symlink_to(tiny_npz)
     failed = run_cli("energy", *arguments, "--dataset", f"npz:{tiny_npz}", "--plots", "figures")
     assert failed.code == code
     assert words in failed.stderr

@@ -63,7 +63,7 @@ def test_usage_errors_of_the_command_line(run_cli: Cli, tmp_path: Path) -> None:
 def test_scaling_table(run_cli: Cli) -> None:
     done = run_cli("info", "--archs", "--json", "--alpha", "15", "--image-size", "32")
     assert (done.code, done.stderr) == (0, "")
-    table = {row["arch"]: row for row in json.loads(done.stdout)}
+    table = {row["arch"]: row for row in json.loads(done.stdout)["architectures"]}
     assert set(table) == set(ARCHITECTURES)
     assert table["d-local"]["num_parameters"] == 11_713_930
     done = run_cli("info", "--archs")

@@ -52,6 +52,7 @@ def test_tables_json_and_figures(
     assert "string, epoch 1/1" in done.stderr
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"paths.png", "paths.pdf"}
     document = json.loads(run_cli("interpolate", trained, other, *flags(tiny_npz), "--json").stdout)
+    assert document["schema"] == "lcstool.interpolate/1"
     assert document["paths"][0]["alphas"] == [0, 0.5, 1]
     piped = run_cli("interpolate", "-", other, *flags(tiny_npz), "--json", stdin=trained.read_bytes())
     assert json.loads(piped.stdout)["paths"] == document["paths"]

@@ -1,11 +1,14 @@
-"""lcstool linear and train --arch lcn as processes: tables, JSON, pipes, figures, exit codes."""
+"""lcstool linear as processes: tables, JSON, pipes, figures, configurations, exit codes."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Cli = Callable[..., Any]
+TRAIN = ("linear", "train", "--kernels", "2,2", "--runs", "6", "--device", "cpu")
 
 
 def test_space_and_scan(run_cli: Cli) -> None:
@@ -38,19 +41,7 @@ def test_factor_into_a_pipe_and_compose(run_cli: Cli, tmp_path: Path) -> None:
 
 
 def test_train_compose_draw_and_probe(run_cli: Cli, tmp_path: Path) -> None:
-    command = (
-        "train",
-        "--arch",
-        "lcn",
-        "--kernels",
-        "2,2",
-        "--target",
-        "1,0.3,1",
-        "--runs",
-        "6",
-        "--device",
-        "cpu",
-    )
+    command = (*TRAIN, "--target", "1,0.3,1")
     done = run_cli(*command, "-o", "runs.safetensors")
     assert done.code == 0
     assert "6 of 6 runs converged" in done.stdout.decode()
@@ -64,7 +55,93 @@ def test_train_compose_draw_and_probe(run_cli: Cli, tmp_path: Path) -> None:
     }  # fmt: skip
     assert "layer 1 - layer 2" in run_cli("linear", "probe", "runs.safetensors").stdout.decode()
     document = json.loads(run_cli(*command, "--json", "-o", "again.safetensors").stdout)
+    assert document["schema"] == "lcstool.linear-train/1"
+    assert document["out"] == "again.safetensors"
     assert document["metrics"]["patterns"] == {"2|0": 6}
+
+
+def test_train_names_its_own_output(run_cli: Cli, told: Cli, tmp_path: Path) -> None:
+    command = (*TRAIN, "--target", "1,0,-1", "--seed", "3")
+    done = run_cli(*command)
+    assert (done.code, done.stdout) == (0, b"lcn.descent.seed3.safetensors\n")
+    assert "6 of 6 runs converged" in done.stderr
+    again = run_cli(*command)
+    assert (again.code, again.stdout) == (3, b"")
+    assert "lcn.descent.seed3.safetensors exists" in told(again.stderr)[0][0]
+    both = run_cli(*command, "--json", "-o", "-")
+    assert (both.code, both.stdout) == (2, b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["lcn.descent.seed3.safetensors"]
+
+
+IMAGE_OPTIONS = ("--momentum", "0.9", "--dataset", "cifar10", "--dropout", "0.5", "--precision", "bf16",
+                 "--snapshots", "all")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--arch", "lcn"),
+        ("--arch=lcn", "--momentum", "0.9"),
+        ("--arch", "lcn", "--kernels", "2,2", "--target", "1,0.3,1", *IMAGE_OPTIONS),
+        ("--config", "old.yaml"),
+    ],
+)
+def test_train_of_images_says_where_linear_networks_train(
+    run_cli: Cli, told: Cli, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "old.yaml").write_text("arch: lcn\n")
+    done = run_cli("train", *options)
+    assert (done.code, done.stdout) == (2, b"")
+    (error,), _ = told(done.stderr)
+    assert error == "error: linear convolutional networks train under `lcstool linear train`"
+    assert [path.name for path in tmp_path.iterdir()] == ["old.yaml"]
+
+
+def test_the_help_of_train_is_about_images(run_cli: Cli) -> None:
+    text = run_cli("train", "--help", COLUMNS="200").stdout.decode()
+    for word in ("--kernels", "--regression", "--init-scale", "Linear convolutional"):
+        assert word not in text
+    assert "--regression" in run_cli("linear", "train", "--help", COLUMNS="200").stdout.decode()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "--kernels", "2,2", "--target", "1,0,1", "--lr", "0.02", "--runs", "9"),
+        ("space", "--kernels", "3,2", "--strides", "2,1"),
+        ("scan", "--max-size", "4"),
+        ("factor", "1,0,1", "--kernels", "2,2", "--starts", "7"),
+        ("compose", "runs.safetensors", "--noise", "1e-7", "--show", "3"),
+        ("probe", "runs.safetensors"),
+        ("certify", "runs.safetensors"),
+        ("critical", "--kernels", "2,2", "--target", "1,0,1", "--seed", "4"),
+        ("ends", "--kernels", "2,2", "--init-scale", "0.5"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_configurations_come_back(run_cli: Cli, tmp_path: Path, command: tuple[str, ...]) -> None:
+    first = run_cli("linear", *command, "--print-config")
+    assert (first.code, first.stderr) == (0, "")
+    (tmp_path / "run.yaml").write_bytes(first.stdout)
+    argument = [word for word in command[1:2] if not word.startswith("--")]
+    again = run_cli("linear", command[0], *argument, "--config", "run.yaml", "--print-config")
+    assert (again.code, again.stdout, again.stderr) == (0, first.stdout, "")
+
+
+def test_a_configuration_is_run_and_flags_win(run_cli: Cli, told: Cli, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("kernels: 2,2\nstarts: 30\n")
+    command = ("linear", "factor", "1,0.3,1", "--config", "run.yaml", "--json")
+    document = json.loads(run_cli(*command).stdout)
+    assert document["schema"] == "lcstool.linear-factor/1"
+    assert (document["kernels"], document["nearest"]["num_starts"]) == ([2, 2], 30)
+    assert json.loads(run_cli(*command, "--starts", "5").stdout)["nearest"]["num_starts"] == 5
+    (tmp_path / "odd.yaml").write_text("kernel: 2,2\n")
+    wrong = run_cli("linear", "space", "--config", "odd.yaml")
+    assert wrong.code == 2
+    assert told(wrong.stderr)[0][0] == "error: odd.yaml: unknown key 'kernel'"
+    missing = run_cli("linear", "space")
+    assert missing.code == 2
+    assert told(missing.stderr)[0][0] == "error: --kernels is missing"
 
 
 def test_mistakes(run_cli: Cli, told: Cli, trained: Path) -> None:
@@ -72,13 +149,12 @@ def test_mistakes(run_cli: Cli, told: Cli, trained: Path) -> None:
         (("linear", "space", "--kernels", "0"), 2, "kernels '0'"),
         (("linear", "space", "--kernels", "2,2", "--strides", "1"), 2, "2 kernel sizes, but 1 strides"),
         (("linear", "factor", "1,x", "--kernels", "2"), 2, "filter '1,x'"),
-        (("linear", "factor", "0,0", "--kernels", "2"), 2, "not all of them zero"),
+        (("linear", "factor", "0,0", "--kernels", "2"), 2, "the filter is zero"),
         (("linear", "compose", trained), 3, "kind"),
         (("linear", "probe", trained), 3, "no two depthwise"),
         (("linear", "compose", "missing"), 3, "missing"),
-        (("train", "--kernels", "2,2"), 2, "linear convolutional networks"),
-        (("train", "--arch", "lcn"), 2, "kernel sizes"),
-        (("train", "--arch", "lcn", "--kernels", "2", "--target", "1,1", "--dry-run"), 2, "no --dry-run"),
+        (("linear", "train", "--kernels", "2,2"), 2, "give one of --target and --regression"),
+        (("linear", "train", "--kernels", "2,2", "--target", "1,1"), 2, "the target has 2 entries"),
     ):
         done = run_cli(*words)
         assert done.code == code, (words, done.stderr)
@@ -86,20 +162,7 @@ def test_mistakes(run_cli: Cli, told: Cli, trained: Path) -> None:
 
 
 def test_certify_agrees_and_disagrees(run_cli: Cli, told: Cli, tmp_path: Path) -> None:
-    command = (
-        "train",
-        "--arch",
-        "lcn",
-        "--kernels",
-        "2,2",
-        "--runs",
-        "6",
-        "--device",
-        "cpu",
-        "-q",
-        "-o",
-        "-",
-    )
+    command = (*TRAIN, "-q", "-o", "-")
     inside = run_cli(*command, "--target", "1,0,-1")
     done = run_cli("linear", "certify", "-", stdin=inside.stdout)
     assert done.code == 0

@@ -23,6 +23,7 @@ def test_a_report_for_people_and_one_for_programs(trained: Path, run_cli: Cli) -
     assert piped["files"][0].pop("file") == "standard input"
     document["files"][0].pop("file")
     assert piped == document
+    assert document["schema"] == "lcstool.prune-stats/1"
     layers = document["files"][0]["layers"]
     assert [layer["layer"] for layer in layers] == ["layer1", "layer2", "layer3"]
     assert f"{layers[0]['nonzeros']:,}" in text

@@ -51,7 +51,8 @@ def test_json_is_one_document(run_cli: Cli, tiny_flags: Flags, trained: Path, tm
     done = run_cli("train", *tiny_flags, "--json", "-q", "-o", "net.safetensors", "--snapshots", "0,2")
     assert (done.code, done.stderr) == (0, "")
     found = json.loads(done.stdout)
-    assert set(found) == {"out", "files", "model", "metrics", "epochs"}
+    assert list(found) == ["schema", "out", "files", "model", "metrics", "epochs"]
+    assert found["schema"] == "lcstool.train/1"
     assert found["files"] == ["net.epoch0.safetensors", "net.epoch2.safetensors", "net.safetensors"]
     assert found["out"] == "net.safetensors"
     assert [record["epoch"] for record in found["epochs"]] == [1, 2]
@@ -131,6 +132,7 @@ def test_dry_run_writes_nothing(run_cli: Cli, tiny_flags: Flags, trained: Path, 
     done = run_cli("train", *tiny_flags, "--dry-run", "--json", "-o", "net.safetensors")
     assert (done.code, done.stderr) == (0, "")
     sizes = json.loads(done.stdout)
+    assert next(iter(sizes.items())) == ("schema", "lcstool.train-plan/1")
     assert sizes["layers"]["layer1"] == [64, 768]
     assert sizes["num_parameters"] == 64 * 768 + 24 * 64 + 24 * 4 + 4
     assert sizes["num_steps"] == 8

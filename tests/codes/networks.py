@@ -1,4 +1,4 @@
-"""Networks and their sides for the tests of codes."""
+"""Small networks and their side information, for the tests of codes."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
 def same_bits(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    """Names, order, types, shapes and every bit."""
+    """Whether two networks are equal in names, order, types, shapes and every bit."""
 
     def form(tensors: Mapping[str, Tensor]) -> list[tuple[str, torch.dtype, torch.Size, bytes]]:
         return [
@@ -27,7 +27,7 @@ def same_bits(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool
 
 
 def round_trip(name: str, tensors: Mapping[str, Tensor], side: Side) -> BitString:
-    """The bits; what they decode to is compared."""
+    """Encode, decode, and compare; returns the bits."""
     bits = CODES[name].encode(tensors, side)
     assert same_bits(CODES[name].decode(bits, side), tensors)
     return bits

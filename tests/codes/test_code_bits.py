@@ -1,4 +1,4 @@
-"""Bits, Elias codes and the arithmetic coder: what goes in comes out, and no string begins another."""
+"""Bits, Elias codes and the arithmetic coder: what goes in comes out, and no string is the beginning of another."""
 
 import itertools
 import math
@@ -38,7 +38,7 @@ def test_numbers_of_any_width(fields: list[tuple[int, list[int]]]) -> None:
 
 
 def test_many_numbers() -> None:
-    """More than the writer holds before it packs, from a place within a byte."""
+    """More bits than the writer keeps unpacked, starting in the middle of a byte."""
     number_N = np.random.default_rng(0).integers(0, 2**31, 200_000, dtype=np.uint64)
     writer = BitWriter()
     writer.write(5, 3)
@@ -112,7 +112,7 @@ def encoded(message: Message, before: str = "", after: str = "") -> str:
     message=st.lists(parts(), max_size=60), before=st.text("01", max_size=9), after=st.text("01", max_size=70)
 )
 def test_arithmetic_round_trip(message: Message, before: str, after: str) -> None:
-    """Other bits before and behind do not disturb it, and its length is that of its symbols."""
+    """Other bits before and after do not matter, and the length is that of the symbols."""
     reader = BitReader(BitString.from_text(encoded(message, before, after)))
     reader.skip(len(before))
     decoder = ArithmeticDecoder(reader)
@@ -126,7 +126,7 @@ def test_arithmetic_round_trip(message: Message, before: str, after: str) -> Non
 
 
 def test_carries_run_back() -> None:
-    """The interval stays around one half: many words of ones until a last symbol decides."""
+    """The interval stays around one half, so many words of ones are written until a last symbol decides."""
     for last in (0, 2):
         message = [(1, 1, 3)] * 300 + [(last, 1, 3)]
         text = encoded(message)
@@ -145,7 +145,7 @@ def test_carries_run_back() -> None:
 
 
 def test_arithmetic_codes_are_prefix_free() -> None:
-    """All messages of four symbols of three sizes."""
+    """All messages of four symbols, which have three different sizes."""
     symbols, total = [(0, 1), (1, 2), (3, 7)], 10
     texts = sorted(encoded([(*symbols[i // 3**place % 3], total) for place in range(4)]) for i in range(81))
     assert not any(b.startswith(a) for a, b in itertools.pairwise(texts))
@@ -164,7 +164,7 @@ def read_uniform(text: str, length: int, total: int) -> list[int]:
 
 
 def test_a_wrong_end_is_noticed() -> None:
-    """Of all endings of a message's string, each other one is an error or another message."""
+    """A message's string with any other ending is an error or another message."""
     message = [3] * 5
     text = encoded([(symbol, 1, 1000) for symbol in message])
     assert read_uniform(text, 5, 1000) == message

@@ -1,4 +1,4 @@
-"""Strings that were cut, lengthened or changed: BadInputError, or another network; nothing else."""
+"""Strings that were cut, lengthened or changed give a BadInputError or another network, and nothing else."""
 
 import random
 
@@ -16,7 +16,7 @@ Network = tuple[dict[str, Tensor], Side]
 
 
 def read(name: str, text: str, side: Side) -> dict[str, Tensor] | None:
-    """What the string says, and it says it of the right tensors; None where it says nothing."""
+    """The network that the string decodes to, with the right names and shapes; None for a BadInputError."""
     try:
         tensors = CODES[name].decode(BitString.from_text(text), side)
     except BadInputError:
@@ -53,7 +53,12 @@ def test_every_cut_and_every_flip(name: str) -> None:
 
 @pytest.mark.parametrize("name", CODES)
 def test_noise(name: str) -> None:
-    side = Side((TensorSide("a", (4, 4), torch.float16), TensorSide("b", (3, 2), torch.float16)))
+    side = Side(
+        (
+            TensorSide(name="a", shape=(4, 4), dtype=torch.float16),
+            TensorSide(name="b", shape=(3, 2), dtype=torch.float16),
+        )
+    )
     random.seed(0)
     for _ in range(600):
         read(
@@ -63,7 +68,7 @@ def test_noise(name: str) -> None:
 
 @pytest.mark.parametrize("name", CODES)
 def test_large_claims_of_short_strings(name: str) -> None:
-    """A terabyte of tensor in a short string: an error before anything of its size is made."""
-    side = Side((TensorSide("a", (1 << 20, 1 << 20)),))
+    """A short string for a tensor of a terabyte: an error before that much memory is taken."""
+    side = Side((TensorSide(name="a", shape=(1 << 20, 1 << 20)),))
     for text in ("01" * 40, "1" * 100, "0111" * 30, "10" * 60, "11" + "0" * 9):
         assert read(name, text, side) is None

@@ -44,7 +44,7 @@ def test_larger_blocks(dtype: torch.dtype, density: float) -> None:
 
 
 def test_all_exponents_of_float32() -> None:
-    """Patterns from everywhere, negative and denormal ones too."""
+    """Bit patterns of all kinds, negative and denormal numbers too."""
     pattern = np.arange(1, 2**32, 65_521, dtype=np.uint32)
     tensor = torch.from_numpy(pattern.view(np.float32))
     found = count_distinct([tensor, tensor.flip(0)])

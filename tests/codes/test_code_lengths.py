@@ -20,7 +20,9 @@ def test_the_formulas_as_printed() -> None:
     assert paper.terms["codebook"] == 1001 * 32
     choices = sum(math.log2((256_000_000 - i) / (1000 - i)) for i in range(1000))
     assert comb.bits == 32_000 + math.ceil(choices) + 28
-    tables = CODES["comb"].length_of(Counts(10, 2, 3, 4, table_bits=16))
+    tables = CODES["comb"].length_of(
+        Counts(num_entries=10, num_nonzeros=2, num_distinct=3, value_bits=4, table_bits=16)
+    )
     assert tables is not None
     assert tables.terms == {"values": 8.0, "positions": 6.0, "counts": 4.0, "tables": 16.0}
     assert CODES["entropy"].length_of(counts) is None
@@ -58,7 +60,7 @@ def test_quantised_values(method: str, bits: int) -> None:
 
 
 def test_densities_of_layers_and_frequencies_of_values_pay() -> None:
-    """A network as a coin: the entropy code comes close to the entropy."""
+    """Non-zeros drawn like tosses of a coin: the entropy code comes close to their entropy."""
     generator = torch.Generator().manual_seed(0)
     dense = torch.tensor([1.0, 2.0, 4.0])[torch.multinomial(torch.tensor([0.8, 0.15, 0.05]), 20_000, True,
                                                            generator=generator)]  # fmt: skip

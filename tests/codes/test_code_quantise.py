@@ -54,7 +54,7 @@ def test_widths_that_need_no_grid() -> None:
 
 @pytest.mark.parametrize("method", ["uniform", "kmeans"])
 def test_the_error_falls_as_theory_says(method: str) -> None:
-    """Gaussian: 1 - 2 / pi with two levels, about 0.00954 with sixteen (Max 1960, table I)."""
+    """Squared error of Gaussian values: 1 - 2 / pi with two levels, about 0.00954 with sixteen (Max 1960, table I)."""
     tensor = {"a": random_tensor(100_000)}
 
     def error(bits: int) -> float:

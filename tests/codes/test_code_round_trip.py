@@ -1,4 +1,4 @@
-"""Every code gives every network back, bit for bit, and no two networks have strings of which one begins the other."""
+"""Every code gives every network back, bit for bit, and no network's string is the beginning of another's."""
 
 import itertools
 from fractions import Fraction
@@ -42,7 +42,7 @@ def test_a_network_of_some_size(name: str) -> None:
 
 
 def vector(sizes: tuple[int, ...], width: int, entries: tuple[int, ...]) -> SparseVector:
-    """Entries: 0, or 1 + symbol."""
+    """The network with these entries: 0 for zero, or 1 + symbol."""
     array = np.array(entries, np.int64)
     places = np.flatnonzero(array)
     return SparseVector(Frame(sizes, width, 1 << width), places, (array[places] - 1).astype(np.uint64))
@@ -77,7 +77,7 @@ def test_kraft_over_all_vectors(name: str, sizes: tuple[int, ...], width: int) -
 
 @pytest.mark.parametrize("name", VECTOR_CODES)
 def test_all_short_strings(name: str) -> None:
-    """Of all strings, those that can be read are prefix-free: not only those that are written."""
+    """No string that can be decoded is the beginning of another, even if no encoder writes it."""
     code, frame, readable = CODES[name], Frame((3,), 1, 2), []
     assert isinstance(code, VectorCode)
     for length in range(14):
@@ -96,7 +96,10 @@ def test_all_short_strings(name: str) -> None:
 
 @pytest.mark.parametrize("name", CODES)
 def test_kraft_over_tiny_networks(name: str) -> None:
-    known = (TensorSide("w", (2, 2), torch.float16), TensorSide("b", (2,), torch.float16))
+    known = (
+        TensorSide(name="w", shape=(2, 2), dtype=torch.float16),
+        TensorSide(name="b", shape=(2,), dtype=torch.float16),
+    )
     side, texts = Side(known), []
     for entries in itertools.product((0.0, 1.0, -1.0), repeat=6):
         tensors = {
@@ -123,20 +126,26 @@ def test_what_cannot_be_coded(name: str) -> None:
         with pytest.raises(BadInputError):
             code.encode(other, side)
     with pytest.raises(BadInputError, match="different values"):
-        code.encode({"a": torch.tensor([1.0, 2, 3])}, Side((TensorSide("a", (3,)),), Values("kmeans", 1)))
+        code.encode(
+            {"a": torch.tensor([1.0, 2, 3])}, Side((TensorSide(name="a", shape=(3,)),), Values("kmeans", 1))
+        )
     with pytest.raises(BadInputError, match="step"):
-        code.encode({"a": torch.tensor([1.0, 0.3])}, Side((TensorSide("a", (2,)),), Values("uniform", 4)))
+        code.encode(
+            {"a": torch.tensor([1.0, 0.3])}, Side((TensorSide(name="a", shape=(2,)),), Values("uniform", 4))
+        )
     with pytest.raises(BadInputError, match="float16"):
-        code.encode({"a": torch.tensor([1.0, 0.1])}, Side((TensorSide("a", (2,)),), Values("half", 16)))
+        code.encode(
+            {"a": torch.tensor([1.0, 0.1])}, Side((TensorSide(name="a", shape=(2,)),), Values("half", 16))
+        )
 
 
 def test_what_makes_no_side() -> None:
     with pytest.raises(BadInputError, match="type"):
-        TensorSide("a", (1,), torch.int64)
+        TensorSide(name="a", shape=(1,), dtype=torch.int64)
     with pytest.raises(BadInputError, match="one name"):
-        Side((TensorSide("a", (1,)), TensorSide("a", (2,))))
+        Side((TensorSide(name="a", shape=(1,)), TensorSide(name="a", shape=(2,))))
     with pytest.raises(BadInputError, match="float32"):
-        Side((TensorSide("a", (1,), torch.float64),), Values("uniform", 2))
+        Side((TensorSide(name="a", shape=(1,), dtype=torch.float64),), Values("uniform", 2))
     for values in (("none", 32), ("uniform", 13), ("kmeans", 0)):
         with pytest.raises(BadInputError):
             Values(*values)

@@ -1,4 +1,4 @@
-"""Embedded convolutions cost their filters and their geometry; what is not tied bit for bit costs what it did."""
+"""Embedded convolutions cost their filters and geometry; tensors without a tie cost as much as by the entropy code."""
 
 import math
 from dataclasses import replace
@@ -22,7 +22,7 @@ from lcstool.models.layers.geometry import ConvGeometry
 
 # Shape suffixes: O output channels, L positions or 1, K weights of a filter.
 
-GEOMETRY = ConvGeometry((3, 8, 8), 4, (3, 3), (2, 2), (1, 1))
+GEOMETRY = ConvGeometry(in_shape=(3, 8, 8), out_channels=4, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 
@@ -38,7 +38,8 @@ def filters(geometry: ConvGeometry, positions: int = 1, seed: int = 0) -> Tensor
 
 
 def known(matrix: Tensor, geometry: ConvGeometry | None = GEOMETRY, **more: object) -> TensorSide:
-    return TensorSide("a.weight", tuple(matrix.shape), matrix.dtype, geometry, **more)  # type: ignore[arg-type]
+    side = TensorSide(name="a.weight", shape=tuple(matrix.shape), dtype=matrix.dtype, geometry=geometry)
+    return replace(side, **more)  # type: ignore[arg-type]
 
 
 def length(matrix: Tensor, side: TensorSide, name: str = "structured") -> int:
@@ -57,7 +58,7 @@ def test_an_embedded_convolution_costs_its_filters() -> None:
 
 
 def test_one_changed_bit_unties_it() -> None:
-    """The entries stay within the windows, so the windows are still worth their geometry."""
+    """The entries stay within the windows, so it still pays to write the windows' geometry."""
     matrix = embedded(GEOMETRY, filters(GEOMETRY))
     tied = length(matrix, known(matrix))
     row, column = (int(axis[7]) for axis in matrix.nonzero(as_tuple=True))
@@ -89,7 +90,15 @@ def geometries(draw: st.DrawFn) -> ConvGeometry:
     assume(
         all(s + 2 * p >= d * (k - 1) + 1 for s, p, d, k in zip(size, padding, dilation, kernel, strict=True))
     )
-    return ConvGeometry((channels, *size), out_channels, kernel, stride, padding, dilation, groups)
+    return ConvGeometry(
+        in_shape=(channels, *size),
+        out_channels=out_channels,
+        kernel_size=kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -125,7 +134,13 @@ def test_any_geometry(geometry: ConvGeometry, pads: bool, mode: str, seed: int, 
 def test_geometries_are_guessed_from_the_weights(kernel: int, stride: int, padding: int) -> None:
     if padding >= kernel:
         return
-    geometry = ConvGeometry((2, 9, 11), 3, (kernel,) * 2, (stride,) * 2, (padding,) * 2)
+    geometry = ConvGeometry(
+        in_shape=(2, 9, 11),
+        out_channels=3,
+        kernel_size=(kernel,) * 2,
+        stride=(stride,) * 2,
+        padding=(padding,) * 2,
+    )
     matrix = embedded(geometry, filters(geometry))
     assert guess_geometries(matrix, geometry.in_shape, geometry.out_shape) == [geometry]
     side = known(matrix, None, images=(geometry.in_shape, geometry.out_shape))
@@ -169,7 +184,7 @@ def test_quantised_ties_stay_ties(bits: int, method: str) -> None:
     rounded, values = quantise(
         {"a.weight": matrix, "a.bias": random_tensor(4).repeat_interleave(16)}, bits, method
     )
-    side = Side((known(matrix), TensorSide("a.bias", (64,))), values)
+    side = Side((known(matrix), TensorSide(name="a.bias", shape=(64,))), values)
     total = len(round_trip("structured", rounded, side))
     kernel = {"w": filters(GEOMETRY)[:, 0], "b": random_tensor(4)}
     own, own_values = quantise(kernel, bits, method)
@@ -184,7 +199,13 @@ def test_ties_that_do_not_fit() -> None:
         Repeated(3, 1).num_values((4,))
     with pytest.raises(BadInputError, match="does not fit"):
         Windowed(GEOMETRY).num_values((64, 191))
-    huge = ConvGeometry((1, 1, 1), 1, (10**6, 10**6), (1, 1), (10**6 // 2, 10**6 // 2))
+    huge = ConvGeometry(
+        in_shape=(1, 1, 1),
+        out_channels=1,
+        kernel_size=(10**6, 10**6),
+        stride=(1, 1),
+        padding=(10**6 // 2, 10**6 // 2),
+    )
     with pytest.raises(BadInputError, match="does not fit"):
         Windowed(huge).num_values((math.prod(huge.out_shape), 1))
     reflected = replace(GEOMETRY, stride=(1, 1))
@@ -198,7 +219,7 @@ def test_ties_that_do_not_fit() -> None:
 
 @pytest.mark.parametrize("place", [(0, -1), (0, 0)])
 def test_negative_zeros_are_refused_not_lost(place: tuple[int, int]) -> None:
-    """Outside every window, and within one."""
+    """A non-zero outside every window, and one within a window."""
     kernel = filters(GEOMETRY)
     matrix = embedded(GEOMETRY, torch.zeros_like(kernel) if place == (0, 0) else kernel)
     matrix[place] = -0.0
@@ -208,8 +229,10 @@ def test_negative_zeros_are_refused_not_lost(place: tuple[int, int]) -> None:
 
 
 def test_every_flip_of_a_geometry() -> None:
-    """BadInputError, or a matrix of the same shape."""
-    geometry = ConvGeometry((2, 4, 5), 2, (3, 2), (1, 1), (1, 1))
+    """Changed bits of the geometry give a BadInputError or a matrix of the same shape."""
+    geometry = ConvGeometry(
+        in_shape=(2, 4, 5), out_channels=2, kernel_size=(3, 2), stride=(1, 1), padding=(1, 1)
+    )
     matrix = embedded(geometry, filters(geometry))
     side = Side((known(matrix, geometry),))
     text = str(round_trip("structured", {"a.weight": matrix}, side))

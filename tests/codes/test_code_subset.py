@@ -1,4 +1,4 @@
-"""Places and sequences: round trips, and lengths against the exact logarithms."""
+"""Subsets and sequences: round trips, and lengths against exact logarithms."""
 
 import math
 
@@ -13,7 +13,7 @@ from lcstool.codes.subset import log2_choose, read_subset, whole_bits_choose, wr
 
 
 def subset_bits(places: list[int], n: int) -> BitString:
-    """Written, and read again."""
+    """Write, read again and compare; returns the bits."""
     writer = BitWriter()
     write_subset(writer, np.array(places, np.uint64), n)
     bits = writer.finish()

@@ -9,7 +9,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def patches_and_labels(size: int = 40, dims: int = 6, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Positive mean patches with a spectrum of four decades, and labels that depend on them."""
+    """Positive mean patches whose variances span four powers of ten, and labels that depend on them."""
     mixing = normal(dims, dims, seed=seed + 1) * torch.logspace(0, -2, dims, dtype=torch.float64)[:, None]
     average = (0.5 + normal(size, dims, seed=seed) @ mixing / 10).clamp(0, 1)
     return average, (average[:, 0] > average[:, 0].median()).double()

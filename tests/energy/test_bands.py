@@ -1,4 +1,4 @@
-"""The bands that say what chance, initialisation and the choice of filters give."""
+"""How much r varies by chance, between initialisations, and over bootstrap samples of filters."""
 
 import math
 
@@ -76,7 +76,9 @@ def test_initial_draws_in_blocks_are_as_many(basis: PatchBasis) -> None:
 
 def test_bootstrap_bands_hold_the_value(basis: PatchBasis) -> None:
     spectrum = torch.linspace(2, 0.2, 27, dtype=torch.float64)
-    first, second = (EnergyProfile(normal(64, 27, seed=s) * spectrum, basis.digest) for s in (0, 1))
+    first, second = (
+        EnergyProfile(projections_MD=normal(64, 27, seed=s) * spectrum, basis=basis.digest) for s in (0, 1)
+    )
     r = pearson(first.energy_D, second.energy_D).item()
     for other in (second, second.energy_D):
         band = bootstrap_band(first, other, generator())
@@ -88,9 +90,11 @@ def test_bootstrap_bands_hold_the_value(basis: PatchBasis) -> None:
 
 
 def test_dense_units_at_random_are_within_their_own_band(basis: PatchBasis) -> None:
-    """r of one profile with those of uniform units really drawn on 8x8 and cut into patches."""
+    """r of one profile with those of uniform units, drawn one by one on 8x8 images and cut into patches."""
     fixed = torch.linspace(1, 2, 27, dtype=torch.float64) + 0.2 * normal(27)
-    profile = EnergyProfile(fixed.expand(10, -1), basis.digest, noise_DD=dense_noise(basis, (8, 8)))
+    profile = EnergyProfile(
+        projections_MD=fixed.expand(10, -1), basis=basis.digest, noise_DD=dense_noise(basis, (8, 8))
+    )
     units = 2 * torch.rand(1500 * 10, 3, 8, 8, dtype=torch.float64, generator=generator()) - 1
     patches = units.unfold(2, 3, 1).unfold(3, 3, 1).permute(0, 2, 3, 1, 4, 5).flatten(3)
     squares = (patches @ basis.eigenvectors_DD.T).square().mean(dim=(1, 2)).view(1500, 10, 27).mean(dim=1)
@@ -98,4 +102,8 @@ def test_dense_units_at_random_are_within_their_own_band(basis: PatchBasis) -> N
     band = initial_band(profile, basis, generator(), num_draws=4000)
     assert band.sd == pytest.approx(drawn.std().item(), rel=0.07)
     assert band.high == pytest.approx(drawn.quantile(0.975).item(), abs=0.06)
-    assert band.sd > 1.1 * initial_band(EnergyProfile(fixed.expand(10, -1), ""), basis, generator()).sd
+    assert (
+        band.sd
+        > 1.1
+        * initial_band(EnergyProfile(projections_MD=fixed.expand(10, -1), basis=""), basis, generator()).sd
+    )

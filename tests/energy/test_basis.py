@@ -38,7 +38,7 @@ def test_components_descend_and_their_first_largest_entry_is_positive(basis: Pat
 
 
 def test_the_sign_of_a_symmetric_component_is_not_left_to_rounding() -> None:
-    """Mirrored images have components whose halves agree, or oppose, up to rounding."""
+    """Mirrored images have components whose halves are equal, or opposite, up to rounding."""
     data = smooth_images()
     basis = PatchBasis.of([data, data.flip(3)], (3, 4))
     odd = 0
@@ -171,7 +171,7 @@ def test_files_that_are_no_basis(
     about = dict(checkpoint.header.input or {})
     about = about | change["input"] if change.get("input") else change.get("input", about)
     tensors = change.get("tensors", lambda same: same)(tensors)
-    write_checkpoint(bad, Header(change.get("kind", "basis"), input=about), tensors)
+    write_checkpoint(bad, Header(kind=change.get("kind", "basis"), input=about), tensors)
     if message is None:
         assert open_basis(bad).kernel_size == (1, 9)
         return

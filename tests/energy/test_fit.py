@@ -33,21 +33,21 @@ def problem(basis: PatchBasis, images_NCHW: Tensor) -> LinearProblem:
 
 
 def trained(problem: LinearProblem, descent: Descent, sigma: float) -> EnergyProfile:
-    """Filters after descent from a random start, in the problem's basis."""
+    """The profile of filters after a descent from a random start, in the problem's basis."""
     start = sigma * torch.randn(descent.width, 27, dtype=torch.float64, generator=generator(3))
     mean = start.mean(dim=0)
-    return EnergyProfile(start + problem.filter_after(descent, mean) - mean, "")
+    return EnergyProfile(projections_MD=start + problem.filter_after(descent, mean) - mean, basis="")
 
 
 @pytest.mark.parametrize("steps", [40, 3000, 10**6])
 def test_it_finds_the_steps_of_a_descent(problem: LinearProblem, steps: int) -> None:
     width = 500
     lr = 0.9 * width / problem.roots_E.square().max().item()
-    profile = trained(problem, Descent(steps, lr, width), sigma=1e-4)
+    profile = trained(problem, Descent(steps=steps, lr=lr, width=width), sigma=1e-4)
     found = fit_descent(
         profile,
         problem,
-        Descent(1, lr, width),
+        Descent(steps=1, lr=lr, width=width),
         lambda p, d: linear_gd_profile(p, d, sigma=1e-4).energy_D,
         generator(),
     )
@@ -63,15 +63,15 @@ def test_it_finds_the_steps_of_a_descent(problem: LinearProblem, steps: int) -> 
 
 
 def test_the_best_is_better_than_any_step_on_a_fine_grid(problem: LinearProblem, basis: PatchBasis) -> None:
-    """Of filters that no descent made."""
+    """The profile of filters that no descent made."""
     noise = torch.randn(20, 27, dtype=torch.float64, generator=generator(1))
     profile = energy_profile(noise * torch.linspace(2, 0.1, 27).double(), basis)
     lr = 0.9 / problem.roots_E.square().max().item()
 
     def predict(steps: float) -> Tensor:
-        return random_label_profile(problem, Descent(steps, lr), sigma=0.1).energy_D
+        return random_label_profile(problem, Descent(steps=steps, lr=lr), sigma=0.1).energy_D
 
-    low, high = steps_range(problem, Descent(1, lr))
+    low, high = steps_range(problem, Descent(steps=1, lr=lr))
     found = fit_steps(profile, predict, (low, high), generator())
     fine = torch.logspace(torch.tensor(low).log10().item(), torch.tensor(high).log10().item(), 3000).double()
     best = max(pearson(profile.energy_D, predict(steps)).item() for steps in fine.tolist())
@@ -81,16 +81,16 @@ def test_the_best_is_better_than_any_step_on_a_fine_grid(problem: LinearProblem,
 
 def test_overshooting_descents_have_whole_steps(problem: LinearProblem) -> None:
     lr = 1.6 / problem.roots_E.square().max().item()
-    profile = trained(problem, Descent(37, lr), sigma=1e-9)
+    profile = trained(problem, Descent(steps=37, lr=lr), sigma=1e-9)
     found = fit_descent(
-        profile, problem, Descent(1, lr), lambda p, d: linear_gd_profile(p, d).energy_D, generator()
+        profile, problem, Descent(steps=1, lr=lr), lambda p, d: linear_gd_profile(p, d).energy_D, generator()
     )
     assert found.steps.is_integer()
     assert found.steps == 37
 
 
 def test_the_edge_is_reported() -> None:
-    profile = EnergyProfile(torch.tensor([[1.0, 2.0, 3.0]]).double(), "")
+    profile = EnergyProfile(projections_MD=torch.tensor([[1.0, 2.0, 3.0]]).double(), basis="")
 
     def predict(steps: float) -> Tensor:
         return torch.tensor([1.0, 2.0, 3.0 + steps]).double()
@@ -104,7 +104,7 @@ def test_the_edge_is_reported() -> None:
 
 
 def test_the_range_covers_begin_and_end(problem: LinearProblem) -> None:
-    descent = Descent(1, 1e-3)
+    descent = Descent(steps=1, lr=1e-3)
     low, high = steps_range(problem, descent)
     square = problem.roots_E.square() * 1e-3
     assert low * square.max() <= 0.011
@@ -114,19 +114,19 @@ def test_the_range_covers_begin_and_end(problem: LinearProblem) -> None:
 
 
 def test_a_profile_of_nothing_correlates_with_nothing() -> None:
-    profile = EnergyProfile(torch.zeros(3, 5, dtype=torch.float64), "")
+    profile = EnergyProfile(projections_MD=torch.zeros(3, 5, dtype=torch.float64), basis="")
     found = fit_steps(profile, lambda steps: torch.arange(5).double() + steps, (1.0, 9.0), generator())
     assert found.pearson == 0
     assert (found.band.low, found.band.high) == (0, 0)
 
 
 def test_a_prediction_of_the_very_filters_is_resampled_with_them(problem: LinearProblem) -> None:
-    """Else the bootstrap compares other filters than the prediction is of, and its band misses r = 1."""
+    """If it resampled the two apart, it would compare different filters, and its interval would miss r = 1."""
     width = 6
-    descent = Descent(30, 0.9 * width / problem.roots_E.square().max().item(), width)
+    descent = Descent(steps=30, lr=0.9 * width / problem.roots_E.square().max().item(), width=width)
     begun = 0.2 * torch.randn(width, 27, dtype=torch.float64, generator=generator(3))
     mean = begun.mean(dim=0)
-    profile = EnergyProfile(begun + problem.filter_after(descent, mean) - mean, "")
+    profile = EnergyProfile(projections_MD=begun + problem.filter_after(descent, mean) - mean, basis="")
 
     def predict(problem: LinearProblem, descent: Descent) -> Tensor:
         found = linear_gd_profile(problem, descent, begun @ problem.components_DD)
@@ -148,7 +148,7 @@ def test_a_prediction_of_the_very_filters_is_resampled_with_them(problem: Linear
 
 
 def test_one_filter_has_no_interval(problem: LinearProblem) -> None:
-    profile = trained(problem, Descent(5, 1e-4), sigma=0.1)
+    profile = trained(problem, Descent(steps=5, lr=1e-4), sigma=0.1)
     found = fit_steps(profile, lambda steps: torch.arange(27).double() + steps, (1.0, 9.0), generator())
     assert (found.band, found.steps_low, found.steps_high) == (None, None, None)
     assert bootstrap_band(profile, profile.energy_D + 1, generator()) is None

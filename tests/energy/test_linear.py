@@ -1,4 +1,4 @@
-"""The closed form of the filter against gradient descent really iterated."""
+"""The closed form of the mean filter against gradient descent step by step."""
 
 import math
 from dataclasses import replace
@@ -29,7 +29,7 @@ def test_the_closed_form_is_iterated_descent(share: float, steps: int, start: st
     rate = stable_rate(average, share)
     initial = torch.zeros(6, dtype=torch.float64) if start == "zero" else normal(6, seed=5)
     problem = LinearProblem.of(average, labels)
-    found = problem.filter_after(Descent(steps, rate), initial)
+    found = problem.filter_after(Descent(steps=steps, lr=rate), initial)
     expected = iterate(average, labels, rate, steps, initial)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10 * min(1.0, share))
 
@@ -43,7 +43,7 @@ def test_it_holds_for_any_rank(size: int, dims: int, rank: int, steps: int, shar
     average = normal(size, rank, seed=seed) @ normal(rank, dims, seed=seed + 1)
     labels, initial = (normal(size, seed=seed + 2) > 0).double(), normal(dims, seed=seed + 3)
     rate = stable_rate(average, share)
-    found = LinearProblem.of(average, labels).filter_after(Descent(steps, rate), initial)
+    found = LinearProblem.of(average, labels).filter_after(Descent(steps=steps, lr=rate), initial)
     expected = iterate(average, labels, rate, steps, initial)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
@@ -55,10 +55,10 @@ def test_directions_without_images_keep_what_they_began_with() -> None:
     problem = LinearProblem.of(average, labels)
     assert (problem.roots_E == 0).sum() == 2
     initial, rate = normal(6, seed=5), stable_rate(average)
-    found = problem.filter_after(Descent(50, rate), initial)
+    found = problem.filter_after(Descent(steps=50, lr=rate), initial)
     torch.testing.assert_close(found, iterate(average, labels, rate, 50, initial), rtol=1e-10, atol=1e-10)
     assert found[2].item() == pytest.approx(initial[2].item(), abs=1e-12)
-    (left,) = linear_gd_profile(problem, Descent(50, rate)).warnings
+    (left,) = linear_gd_profile(problem, Descent(steps=50, lr=rate)).warnings
     assert left == "K^T K is singular (rank 4 of 6): along the rest the filters stay as they began"
     shortest = optimal_profile(problem)
     assert shortest.warnings == (
@@ -68,14 +68,14 @@ def test_directions_without_images_keep_what_they_began_with() -> None:
 
 
 def test_nearly_singular_patches_lose_no_digits() -> None:
-    """A direction of s = 1e-16 of the largest, which K^T K could not hold, at a step count that moves it."""
+    """A direction with s = 1e-16 of the largest is lost in K^T K; enough steps are taken for it to move."""
     left, right = torch.linalg.qr(normal(30, 4))[0], torch.linalg.qr(normal(4, 4, seed=1))[0]
     roots = torch.tensor([1.0, 1e-2, 1e-5, 1e-8], dtype=torch.float64)
     labels = (normal(30, seed=2) > 0).double()
     problem = LinearProblem.of(left * roots @ right, labels)
     torch.testing.assert_close(problem.roots_E, roots, rtol=1e-6, atol=0)
     for steps in (1.0, 1e3, 1e9, 1e16):
-        found = problem.filter_after(Descent(steps, 0.5))
+        found = problem.filter_after(Descent(steps=steps, lr=0.5))
         gain = torch.tensor([-math.expm1(steps * math.log1p(-0.5 * s**2)) / s for s in roots.tolist()])
         expected = (gain.double() * (left.T @ labels)) @ right
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9 * float(gain.max()))
@@ -87,33 +87,33 @@ def test_early_stopping_is_this_ridge_regression(steps: float, zero: bool) -> No
     average, labels = patches_and_labels()
     if zero:
         average[:, 3] = 0
-    problem, descent = LinearProblem.of(average, labels), Descent(steps, stable_rate(average, 0.8))
+    problem, descent = LinearProblem.of(average, labels), Descent(steps=steps, lr=stable_rate(average, 0.8))
     ridge = problem.regulariser(descent)
     solved = torch.linalg.solve(average.T @ average + ridge, average.T @ labels)
     torch.testing.assert_close(problem.filter_after(descent), solved, rtol=1e-7, atol=1e-9)
     if zero:
         assert ridge[3, 3].item() == pytest.approx(1 / (descent.lr * steps))
     with pytest.raises(BadInputError, match="before the first step"):
-        problem.regulariser(Descent(0, 1.0))
+        problem.regulariser(Descent(steps=0, lr=1.0))
 
 
 def test_the_basis_only_rotates(basis: PatchBasis, images_NCHW: Tensor) -> None:
     average = basis.average_patches([images_NCHW])
     labels = torch.arange(200) % 2
-    descent = Descent(30, stable_rate(average))
+    descent = Descent(steps=30, lr=stable_rate(average))
     plain = LinearProblem.of(average, labels).filter_after(descent)
     rotated = LinearProblem.of(average, labels, basis).filter_after(descent)
     torch.testing.assert_close(basis.eigenvectors_DD @ plain, rotated)
 
 
 def test_single_patches_are_images_of_one_patch(basis: PatchBasis, images_NCHW: Tensor) -> None:
-    """With every patch an image of its own, and centred, the closed form is the one of the basis's eigenvalues."""
+    """If every patch is an image of its own, and centred, the closed form follows from the basis's eigenvalues."""
     windows = images_NCHW.double().unfold(2, 3, 1).unfold(3, 3, 1).permute(0, 2, 3, 1, 4, 5)
     patches = windows.reshape(-1, basis.num_components) / 255
     materialised = LinearProblem.of(patches - patches.mean(dim=0), None, basis)
     problem = LinearProblem.of_patches(basis)
     for steps in (1, 40, 1000):
-        descent = Descent(steps, 0.05, loss="mean")
+        descent = Descent(steps=steps, lr=0.05, loss="mean")
         found = random_label_profile(problem, descent).energy_D
         expected = random_label_profile(materialised, descent).energy_D
         scale = math.sqrt(len(patches) / len(images_NCHW))
@@ -124,7 +124,7 @@ def test_patches_without_a_direction_leave_it(basis: PatchBasis) -> None:
     values = basis.eigenvalues_D.clone()
     values[-2:] = 1e-18
     problem = LinearProblem.of_patches(replace(basis, eigenvalues_D=values))
-    profile = random_label_profile(problem, Descent(1e9, 0.01, loss="mean"))
+    profile = random_label_profile(problem, Descent(steps=1e9, lr=0.01, loss="mean"))
     assert profile.energy_D[-2:].tolist() == [0, 0]
     assert profile.warnings == (
         "K^T K is singular (rank 25 of 27): along the rest the filters stay as they began",

@@ -1,4 +1,4 @@
-"""Energies of overlapping units: their covariance in closed form against units really drawn."""
+"""Energies of dense units: their covariance in closed form against units drawn one by one."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from lcstool.energy.noise import numpy_stream, random_energies
 
 
 def squared_energies(num_units: int, image: tuple[int, int], basis: PatchBasis) -> Tensor:
-    """(U, D) of random units on the image, cut into patches."""
+    """Squared energies (U, D) of random units on the image, cut into patches."""
     generator = torch.Generator().manual_seed(0)
     shape = (num_units, basis.moments.channels, *image)
     units = (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1) * 3**0.5
@@ -33,7 +33,7 @@ def test_the_covariance_is_that_of_units_drawn(
 
 
 def test_dense_units_correlate_more_widely_by_chance(basis: PatchBasis) -> None:
-    """117 uniform units on 16x16 in 3x3 patches, drawn one by one, against the band."""
+    """117 uniform units on 16x16 images, drawn one by one and cut into 3x3 patches, against the band."""
     noise = dense_noise(basis, (16, 16))
     squares = squared_energies(117 * 80, (16, 16), basis).view(80, 117, -1)
     r = torch.corrcoef(squares.mean(dim=1).sqrt())[*torch.triu_indices(80, 80, 1)]

@@ -1,4 +1,4 @@
-"""Exact sums over patches against patches laid out one by one."""
+"""Exact sums over patches against patches cut out one by one."""
 
 import pytest
 import torch
@@ -71,7 +71,7 @@ def test_extreme_pixels_stay_exact(value: int) -> None:
 
 
 def test_reduced_precision_of_products_changes_nothing() -> None:
-    """Centred bytes fit bfloat16, so even torch's fastest setting is exact."""
+    """Bytes minus 128 fit into bfloat16, so even torch's fastest setting is exact."""
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")

@@ -71,7 +71,7 @@ def test_groups_do_not_see_a_rotation_within_them() -> None:
     turned = projections.clone()
     turned[:, 1:3] = projections[:, 1:3] @ torch.tensor([[0.6, 0.8], [-0.8, 0.6]]).double()
     groups = [[0], [1, 2], [3]]
-    first, second = (EnergyProfile(p, "").energy_D for p in (projections, turned))
+    first, second = (EnergyProfile(projections_MD=p, basis="").energy_D for p in (projections, turned))
     assert not torch.allclose(first, second)
     torch.testing.assert_close(group_energy(first, groups), group_energy(second, groups))
 

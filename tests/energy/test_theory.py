@@ -1,4 +1,4 @@
-"""The closed form of the profile against networks really trained, and over many random labels."""
+"""The closed form of the profile against networks trained step by step, and over many random labels."""
 
 import math
 
@@ -56,7 +56,7 @@ def test_a_really_trained_network_follows_the_theory(
     for step in range(301):
         if step in (0, 1, 2, 5, 20, 100, 300):
             trained = energy_profile(network.conv.weight, basis)
-            found = linear_gd_profile(problem, Descent(step, lr, width, loss), initial)
+            found = linear_gd_profile(problem, Descent(steps=step, lr=lr, width=width, loss=loss), initial)
             torch.testing.assert_close(found.energy_D, trained.energy_D, rtol=1e-8, atol=1e-8)
             mean = trained.projections_MD.mean(dim=0)
             torch.testing.assert_close(found.mean_D, mean, rtol=1e-8, atol=1e-8)
@@ -69,10 +69,10 @@ def test_a_really_trained_network_follows_the_theory(
 
 
 def test_the_profile_expected_of_random_filters() -> None:
-    """Over many initialisations, in a rotated basis, at a small width."""
+    """Mean over many initialisations, in a rotated basis, with a small width."""
     average, labels = patches_and_labels()
     problem, draws, width, sigma = LinearProblem.of(average, labels), 40000, 3, 0.3
-    descent = Descent(20, 3 * stable_rate(average), width)
+    descent = Descent(steps=20, lr=3 * stable_rate(average), width=width)
     start = sigma * normal(draws, width, 6)
     power_E, _ = problem.powers(descent)
     move_D = problem.filter_after(descent)
@@ -81,9 +81,11 @@ def test_the_profile_expected_of_random_filters() -> None:
     energy = (start + moved[:, None]).square().mean(dim=(0, 1)).sqrt()
     found = linear_gd_profile(problem, descent, sigma=sigma)
     torch.testing.assert_close(found.energy_D, energy, rtol=0.02, atol=0)
-    before = linear_gd_profile(problem, Descent(0, 1.0, width), sigma=sigma)
+    before = linear_gd_profile(problem, Descent(steps=0, lr=1.0, width=width), sigma=sigma)
     torch.testing.assert_close(before.energy_D, torch.full((6,), sigma, dtype=torch.float64))
-    wide = linear_gd_profile(problem, Descent(20, 1e9 * stable_rate(average), 10**9), sigma=sigma)
+    wide = linear_gd_profile(
+        problem, Descent(steps=20, lr=1e9 * stable_rate(average), width=10**9), sigma=sigma
+    )
     torch.testing.assert_close(wide.energy_D.square(), wide.mean_D.square() + sigma**2)
 
 
@@ -100,22 +102,24 @@ def test_random_labels_by_monte_carlo(share: float, steps: int) -> None:
         [iterate(average, label, rate, steps, initial) - nothing for label in torch.eye(40).double()]
     )
     filters = nothing + labels @ each
-    found = random_label_profile(problem, Descent(steps, rate), initial[None])
+    found = random_label_profile(problem, Descent(steps=steps, lr=rate), initial[None])
     torch.testing.assert_close(found.energy_D.square(), filters.square().mean(dim=0), rtol=0.05, atol=1e-6)
     torch.testing.assert_close(found.label_variance_D, filters.var(dim=0), rtol=0.05, atol=1e-9)
 
 
 def test_neither_term_of_the_random_labels_is_the_whole() -> None:
     average, _ = patches_and_labels()
-    found = random_label_profile(LinearProblem.of(average, None), Descent(50, stable_rate(average)))
+    found = random_label_profile(LinearProblem.of(average, None), Descent(steps=50, lr=stable_rate(average)))
     assert found.mean_D.square().max() > 1e-2 * found.energy_D.square().max()
     assert found.label_variance_D.max() > 1e-2 * found.energy_D.square().max()
 
 
 def test_expected_filter_of_random_labels_is_the_mean_patch_whitened() -> None:
-    """In the limit it is proportional to Sigma'^-1 mu, Sigma' centred."""
+    """After infinitely many steps it is proportional to Sigma^-1 mu, where Sigma is the centred covariance."""
     average, _ = patches_and_labels()
-    found = random_label_profile(LinearProblem.of(average, None), Descent(math.inf, stable_rate(average)))
+    found = random_label_profile(
+        LinearProblem.of(average, None), Descent(steps=math.inf, lr=stable_rate(average))
+    )
     whitened = torch.linalg.solve(torch.cov(average.T), average.mean(dim=0))
     cosine = torch.nn.functional.cosine_similarity(found.mean_D, whitened, dim=0)
     assert cosine.item() == pytest.approx(1, abs=1e-9)
@@ -128,7 +132,7 @@ def test_the_optimal_filter_is_the_least_squares_one_and_the_limit() -> None:
     found = optimal_profile(problem)
     torch.testing.assert_close(found.mean_D, basis_like, rtol=1e-8, atol=1e-10)
     torch.testing.assert_close(found.energy_D, basis_like.abs(), rtol=1e-8, atol=1e-10)
-    limit = linear_gd_profile(problem, Descent(math.inf, stable_rate(average)))
+    limit = linear_gd_profile(problem, Descent(steps=math.inf, lr=stable_rate(average)))
     torch.testing.assert_close(found.energy_D, limit.energy_D)
     with_spread = optimal_profile(problem, sigma=0.5)
     torch.testing.assert_close(with_spread.energy_D.square(), basis_like.square() + 0.25)
@@ -140,13 +144,13 @@ def test_warnings() -> None:
     assert "not 0 and 1" in LinearProblem.of(average, 2 * labels - 1).warnings[0]
     assert "mean-subtracted" in LinearProblem.of(average - average.mean(dim=0), labels).warnings[0]
     problem, rate = LinearProblem.of(average, labels), stable_rate(average)
-    assert linear_gd_profile(problem, Descent(3, 1.9 * rate / 0.9)).warnings == ()
-    found = linear_gd_profile(problem, Descent(3, 2.1 * rate / 0.9, width=1))
+    assert linear_gd_profile(problem, Descent(steps=3, lr=1.9 * rate / 0.9)).warnings == ()
+    found = linear_gd_profile(problem, Descent(steps=3, lr=2.1 * rate / 0.9, width=1))
     limit = 2 / problem.roots_E.square().max().item()
     assert found.warnings == (
         f"gradient descent diverges at this learning rate; it is stable below {limit:.3g}",
     )
-    wide = linear_gd_profile(problem, Descent(3, 21 * rate / 0.9, width=10), sigma=0.1)
+    wide = linear_gd_profile(problem, Descent(steps=3, lr=21 * rate / 0.9, width=10), sigma=0.1)
     assert f"{10 * limit:.3g}" in wide.warnings[0]
 
 
@@ -154,16 +158,16 @@ def test_refusals() -> None:
     average, labels = patches_and_labels()
     problem, rate = LinearProblem.of(average, labels), stable_rate(average, 1)
     with pytest.raises(NonFiniteError, match="diverging steps"):
-        linear_gd_profile(problem, Descent(10**6, 3 * rate))
+        linear_gd_profile(problem, Descent(steps=10**6, lr=3 * rate))
     with pytest.raises(BadInputError, match="expected a whole number"):
-        linear_gd_profile(problem, Descent(2.5, 1.5 * rate))
+        linear_gd_profile(problem, Descent(steps=2.5, lr=1.5 * rate))
     with pytest.raises(BadInputError, match="no limit"):
-        linear_gd_profile(problem, Descent(math.inf, 2.5 * rate))
-    for predict in (lambda p: linear_gd_profile(p, Descent(1, rate)), optimal_profile):
+        linear_gd_profile(problem, Descent(steps=math.inf, lr=2.5 * rate))
+    for predict in (lambda p: linear_gd_profile(p, Descent(steps=1, lr=rate)), optimal_profile):
         with pytest.raises(BadInputError, match="needs labels"):
             predict(LinearProblem.of(average, None))
     with pytest.raises(BadInputError, match=r"\[4, 6\]; expected \[5, 6\]"):
-        linear_gd_profile(problem, Descent(1, rate, width=5), normal(4, 6))
+        linear_gd_profile(problem, Descent(steps=1, lr=rate, width=5), normal(4, 6))
     with pytest.raises(BadInputError, match="labels of shape"):
         LinearProblem.of(average, labels[1:])
     with pytest.raises(BadInputError, match="finite"):
@@ -177,5 +181,5 @@ def test_black_images_teach_nothing() -> None:
     problem = LinearProblem.of(torch.zeros(5, 3), torch.tensor([0, 1, 0, 1, 1]))
     assert torch.equal(optimal_profile(problem).energy_D, torch.zeros(3, dtype=torch.float64))
     start = normal(2, 3)
-    found = linear_gd_profile(problem, Descent(9, 1.0, width=2), start)
+    found = linear_gd_profile(problem, Descent(steps=9, lr=1.0, width=2), start)
     torch.testing.assert_close(found.energy_D, start.square().mean(dim=0).sqrt())

@@ -21,9 +21,8 @@ from lcstool.codes.quantise import quantise
 from lcstool.lcn.file import read_lcn
 from lcstool.models import ModelSpec, build_model, load_model
 from lcstool.models.wiring.trace import trace
-from lcstool.stages.bound.code_file import write_code
+from lcstool.stages.bound.file import decode_file, write_code
 from lcstool.stages.bound.description import describe
-from lcstool.stages.bound.stage import decode_file
 from lcstool.weights import count_layer, find_weights
 
 # Code, bits of a value, grid, batch norms.
@@ -45,7 +44,7 @@ def model_file(spec: ModelSpec, path: Path) -> bytes:
     model = build_model(spec, torch.Generator().manual_seed(0))
     entry = {"stage": "train", "config": {"epochs": 1, "loss": "mse"}, "seed": 0, "metrics": {}, "inputs": {}}
     constants = {"mean": [0.5] * 3, "std": [0.2] * 3, "permute_pixels": None, "classes": ["a", "b"]}
-    header = Header("model", spec.to_json(), constants, layers, history=(entry,))
+    header = Header(kind="model", model=spec.to_json(), input=constants, layers=layers, history=(entry,))
     write_checkpoint(str(path), header, dict(model.state_dict()))
     return path.read_bytes()
 
@@ -53,9 +52,12 @@ def model_file(spec: ModelSpec, path: Path) -> bytes:
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     folder = tmp_path_factory.mktemp("seeds")
-    specs = (ModelSpec("s-fc", (9, 9), 3, 2, 1), ModelSpec("vanilla-cnn", (8, 8), 3, 2, 1))
+    specs = (
+        ModelSpec(arch="s-fc", image=(9, 9), channels=3, classes=2, alpha=1),
+        ModelSpec(arch="vanilla-cnn", image=(8, 8), channels=3, classes=2, alpha=1),
+    )
     files = [model_file(spec, folder / "model.safetensors") for spec in specs]
-    lcn = Header("lcn", {"arch": "lcn", "args": {"kernels": [2, 2], "strides": [1, 1]}})
+    lcn = Header(kind="lcn", model={"arch": "lcn", "args": {"kernels": [2, 2], "strides": [1, 1]}})
     layers = {f"layer{i}.weight": torch.ones(3, 2, dtype=torch.float64) for i in (1, 2)}
     write_checkpoint(str(folder / "lcn.safetensors"), lcn, layers)
     files.append((folder / "lcn.safetensors").read_bytes())
@@ -150,7 +152,10 @@ def codes(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """A small network by every code, with several kinds of values."""
     folder = tmp_path_factory.mktemp("codes")
     files = []
-    for spec in (ModelSpec("s-conv", (9, 9), 3, 2, 1), ModelSpec("vanilla-cnn", (8, 8), 3, 2, 1)):
+    for spec in (
+        ModelSpec(arch="s-conv", image=(9, 9), channels=3, classes=2, alpha=1),
+        ModelSpec(arch="vanilla-cnn", image=(8, 8), channels=3, classes=2, alpha=1),
+    ):
         (folder / "model.safetensors").write_bytes(model_file(spec, folder / "model.safetensors"))
         checkpoint = open_checkpoint(str(folder / "model.safetensors"))
         for name, bits, grid, bn in WAYS:
@@ -159,7 +164,7 @@ def codes(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
             side = description.side(values)
             string = CODES[name].encode(tensors, side)
             out = folder / f"{name}.safetensors"
-            write_code(str(out), description, side, name, bn, string, {"stage": "bound"})
+            write_code(str(out), description, side, string, {"stage": "bound"}, code=name, bn=bn)
             files.append(out.read_bytes())
     return files
 

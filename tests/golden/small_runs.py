@@ -25,7 +25,7 @@ from lcstool.stages.embed.stage import embed
 from lcstool.stages.interpolate.config import InterpolateConfig
 from lcstool.stages.interpolate.stage import interpolate
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainOutputs
+from lcstool.stages.train.outputs import TrainOutputs
 from lcstool.stages.train.stage import train
 
 NUMBERS = Path(__file__).with_name("numbers.json")
@@ -84,7 +84,9 @@ def small_runs() -> dict[str, Any]:
 
 
 def smallest(arch: str) -> ModelSpec:
-    return ModelSpec(arch, (32, 32), 3, 2 if arch == "linear-cnn" else 10, 2)
+    return ModelSpec(
+        arch=arch, image=(32, 32), channels=3, classes=2 if arch == "linear-cnn" else 10, alpha=2
+    )
 
 
 def curve(folder: Path, run: str) -> list[dict[str, float]]:
@@ -94,9 +96,7 @@ def curve(folder: Path, run: str) -> list[dict[str, float]]:
         options["classes"] = ("0", "1")
         options["train_size"] = 100
     config = TrainConfig(**(options | _TRAINED[run]))
-    outputs = TrainOutputs(
-        str(folder / f"{run}.safetensors"), folder / "partial.safetensors", folder / "m.jsonl", "{epoch}"
-    )
+    outputs = TrainOutputs(out=str(folder / f"{run}.safetensors"), partial=folder / "partial.safetensors")
     return [
         {name: value for name, value in record.items() if "_loss_" in name or "accuracy" in name}
         for record in train(config, outputs).epochs

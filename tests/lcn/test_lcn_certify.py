@@ -1,14 +1,17 @@
 """Predictions hold for what training does, and fail for what it cannot do."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from lcstool.errors import BadInputError
 from lcstool.lcn import LinearConvArchitecture
-from lcstool.lcn.certify import certify, predict
+from lcstool.lcn.certify import certify
 from lcstool.lcn.descent import descend
 from lcstool.lcn.flow import flow
 from lcstool.lcn.loss import QuadraticLoss
+from lcstool.lcn.prediction import predict
 from lcstool.lcn.runs import initial_filters
 from lcstool.randomness import stream
 
@@ -68,11 +71,11 @@ def test_all_verdicts() -> None:
 def test_a_false_prediction_fails() -> None:
     """Runs that reach a target which is said to be out of reach."""
     prediction = predict(PAIR, INSIDE)
-    false = type(prediction)(PAIR, prediction.loss, prediction.membership, False, True, (), ())
+    false = replace(prediction, zero_loss=False)
     filters = [torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, -1.0]])]
     assert certify(prediction, filters).holds
     assert not certify(false, filters).holds
-    unshared = type(prediction)(PAIR, prediction.loss, prediction.membership, True, False, (), ())
+    unshared = replace(prediction, may_share=False)
     assert not certify(unshared, [torch.tensor([[1.0, 0.0]])] * 2).holds
 
 

@@ -90,7 +90,7 @@ def test_units_without_a_grid_find_none() -> None:
 
 @pytest.mark.parametrize(
     ("mirrored", "best"),
-    [((3,), "folded left on right"), ((2,), "folded top on bottom"), ((2, 3), "folded both ways")],
+    [((3,), "folded_left_on_right"), ((2,), "folded_top_on_bottom"), ((2, 3), "folded_both_ways")],
 )
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_mirrored_windows_give_the_grid_folded(mirrored: tuple[int, ...], best: str, seed: int) -> None:
@@ -107,7 +107,7 @@ def test_mirrored_windows_give_the_grid_folded(mirrored: tuple[int, ...], best: 
 def test_a_grid_folded_both_ways_has_two_dimensions() -> None:
     found = discover_grid(windows(1000, mirrored=(2, 3)))
     assert found.procrustes["grid"] > 0.9
-    assert found.procrustes["folded both ways"] < 0.5
+    assert found.procrustes["folded_both_ways"] < 0.5
     assert found.is_two_dimensional
 
 

@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from lcstool.data.preprocess import pixel_permutation
 from lcstool.locality import ReceptiveField, receptive_fields
 from lcstool.models import ModelSpec, build_model
-from lcstool.models.build import NORM_LAYERS, WEIGHT_LAYERS
+from lcstool.models.layers.parameters import NORM_LAYERS, WEIGHT_LAYERS
 
 # Shape suffixes: U units, D inputs of a layer, N pixels, C H W image.
 
 SMALL = {
-    "s-conv": ModelSpec("s-conv", (9, 10), 2, 3, 2),
-    "s-local": ModelSpec("s-local", (9, 10), 2, 3, 2),
-    "d-conv": ModelSpec("d-conv", (8, 8), 2, 3, 1),
-    "d-fc": ModelSpec("d-fc", (8, 8), 1, 3, 1),
-    "vanilla-cnn": ModelSpec("vanilla-cnn", (16, 16), 2, 3, 2),
-    "alexnet": ModelSpec("alexnet", (16, 16), 1, 3, 1),
-    "resnet18": ModelSpec("resnet18", (8, 8), 1, 3, 1),
+    "s-conv": ModelSpec(arch="s-conv", image=(9, 10), channels=2, classes=3, alpha=2),
+    "s-local": ModelSpec(arch="s-local", image=(9, 10), channels=2, classes=3, alpha=2),
+    "d-conv": ModelSpec(arch="d-conv", image=(8, 8), channels=2, classes=3, alpha=1),
+    "d-fc": ModelSpec(arch="d-fc", image=(8, 8), channels=1, classes=3, alpha=1),
+    "vanilla-cnn": ModelSpec(arch="vanilla-cnn", image=(16, 16), channels=2, classes=3, alpha=2),
+    "alexnet": ModelSpec(arch="alexnet", image=(16, 16), channels=1, classes=3, alpha=1),
+    "resnet18": ModelSpec(arch="resnet18", image=(8, 8), channels=1, classes=3, alpha=1),
 }
 
 
@@ -58,15 +58,21 @@ def field_by_hand(sees_UN: Tensor, height: int, width: int) -> ReceptiveField:
         radii.append(math.sqrt(spread))
     full = math.sqrt((height**2 - 1 + width**2 - 1) / 12)
     if not shares:
-        return ReceptiveField(0.0, 0.0, 0.0, full)
+        return field(0.0, 0.0, 0.0, full)
     count = len(shares)
-    return ReceptiveField(count / len(sees_UN), sum(shares) / count, sum(radii) / count, full)
+    return field(count / len(sees_UN), sum(shares) / count, sum(radii) / count, full)
+
+
+def field(units: float, pixels: float, radius: float, full: float) -> ReceptiveField:
+    return ReceptiveField(
+        units_frac=units, pixels_frac=pixels, rms_radius_pixels=radius, full_radius_pixels=full
+    )
 
 
 def check_same(found: dict[str, ReceptiveField], expected: dict[str, ReceptiveField]) -> None:
     assert list(found) == list(expected)
-    for name, field in expected.items():
-        assert vars(found[name]) == pytest.approx(vars(field), rel=1e-6, abs=1e-6), name
+    for name, expected_field in expected.items():
+        assert vars(found[name]) == pytest.approx(vars(expected_field), rel=1e-6, abs=1e-6), name
 
 
 def through_masks(model: nn.Module, channels: int, order: Tensor | None = None) -> dict[str, Tensor]:
@@ -91,7 +97,9 @@ def through_masks(model: nn.Module, channels: int, order: Tensor | None = None) 
 @pytest.mark.parametrize("permuted", [False, True])
 @pytest.mark.parametrize("density", [0.01, 0.05, 0.3])
 def test_dense_networks_are_products_of_masks(arch: str, permuted: bool, density: float) -> None:
-    spec = ModelSpec(arch, (7, 12), 3, 4, 2, width=20 if arch == "3-fc" else None)
+    spec = ModelSpec(
+        arch=arch, image=(7, 12), channels=3, classes=4, alpha=2, width=20 if arch == "3-fc" else None
+    )
     model = sparse_model(spec, lambda name: density if name == "layer1" else 0.2)
     order = pixel_permutation(7, 12, 5) if permuted else None
     expected = through_masks(model, 3, order)
@@ -102,7 +110,7 @@ def test_dense_networks_are_products_of_masks(arch: str, permuted: bool, density
 
 
 def test_the_comparison_can_fail() -> None:
-    spec = ModelSpec("3-fc", (7, 12), 3, 4, width=20)
+    spec = ModelSpec(arch="3-fc", image=(7, 12), channels=3, classes=4, width=20)
     model = sparse_model(spec, lambda _name: 0.05)
     fields = {name: field_by_hand(sees, 7, 12) for name, sees in through_masks(model, 3).items()}
     with pytest.raises(AssertionError):
@@ -169,16 +177,12 @@ def test_a_convolution_sees_its_window() -> None:
 
 
 def test_a_layer_without_connections() -> None:
-    spec = ModelSpec("3-fc", (4, 4), 2, 3, width=9)
+    spec = ModelSpec(arch="3-fc", image=(4, 4), channels=2, classes=3, width=9)
     model = sparse_model(spec, lambda name: 0.0 if name == "layer2" else 1.0)
     found = receptive_fields(model, spec.in_shape)
     full = math.sqrt(15 / 6)
-    assert vars(found["layer1"]) == pytest.approx(vars(ReceptiveField(1.0, 1.0, full, full)), rel=1e-6)
-    assert (
-        found["layer2"]
-        == found["layer3"]
-        == ReceptiveField(0.0, 0.0, 0.0, found["layer1"].full_radius_pixels)
-    )
+    assert vars(found["layer1"]) == pytest.approx(vars(field(1.0, 1.0, full, full)), rel=1e-6)
+    assert found["layer2"] == found["layer3"] == field(0.0, 0.0, 0.0, found["layer1"].full_radius_pixels)
 
 
 def test_the_network_is_left_as_it_is() -> None:

@@ -8,14 +8,15 @@ from torch import nn
 
 from lcstool.errors import UsageError
 from lcstool.models import ARCHITECTURES, ModelSpec
-from lcstool.models.build import count_parameters, empty_model
+from lcstool.models.build import empty_model
+from lcstool.models.layers.parameters import count_parameters
 from lcstool.models.sizing import fc_equivalent_parameters, parse_count, sized_by_fc_params
 
 CIFAR = {"image": (32, 32), "channels": 3, "classes": 10}
 
 
 def count(arch: str, alpha: int, **changes: object) -> int:
-    return count_parameters(empty_model(ModelSpec(arch, alpha=alpha, **(CIFAR | changes))))  # type: ignore[arg-type]
+    return count_parameters(empty_model(ModelSpec(arch=arch, alpha=alpha, **(CIFAR | changes))))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -45,21 +46,21 @@ def test_closed_forms_of_the_shallow_nets(alpha: int, s: int) -> None:
 
 
 def test_three_fc_is_as_large_as_s_fc() -> None:
-    model = empty_model(ModelSpec("3-fc", alpha=150, **CIFAR))  # type: ignore[arg-type]
+    model = empty_model(ModelSpec(arch="3-fc", alpha=150, **CIFAR))  # type: ignore[arg-type]
     assert count_parameters(model) == pytest.approx(count("s-fc", 150), rel=1e-4)
-    sized = sized_by_fc_params(ModelSpec("3-fc", alpha=1, **CIFAR), 256_000_000)  # type: ignore[arg-type]
+    sized = sized_by_fc_params(ModelSpec(arch="3-fc", alpha=1, **CIFAR), 256_000_000)  # type: ignore[arg-type]
     assert sized.width == pytest.approx(14_530, abs=5)
 
 
 def test_vanilla_cnn_is_three_convolutions_and_one_linear_layer() -> None:
     shapes = [(64, 3, 4, 4), (64, 64, 5, 5), (64, 64, 3, 3)]
-    model = empty_model(ModelSpec("vanilla-cnn", alpha=64, **CIFAR))  # type: ignore[arg-type]
+    model = empty_model(ModelSpec(arch="vanilla-cnn", alpha=64, **CIFAR))  # type: ignore[arg-type]
     assert [tuple(m.weight.shape) for m in model.modules() if isinstance(m, nn.Conv2d)] == shapes
     assert [m.bias is not None for m in model.modules() if isinstance(m, nn.Conv2d)] == [True] * 3
 
 
 def test_alexnet_has_the_channels_of_the_paper() -> None:
-    model = empty_model(ModelSpec("alexnet", alpha=64, **CIFAR))  # type: ignore[arg-type]
+    model = empty_model(ModelSpec(arch="alexnet", alpha=64, **CIFAR))  # type: ignore[arg-type]
     convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     assert [m.out_channels for m in convs] == [64, 192, 384, 256, 256]
     assert [m.kernel_size[0] for m in convs] == [4, 5, 3, 3, 3]
@@ -68,7 +69,7 @@ def test_alexnet_has_the_channels_of_the_paper() -> None:
 
 @pytest.mark.parametrize("kernel", [3, 5, 7, 9])
 def test_resnet18_with_every_kernel_size(kernel: int) -> None:
-    model = empty_model(ModelSpec("resnet18", alpha=64, kernel_size=kernel, **CIFAR))  # type: ignore[arg-type]
+    model = empty_model(ModelSpec(arch="resnet18", alpha=64, kernel_size=kernel, **CIFAR))  # type: ignore[arg-type]
     sizes = [m.kernel_size for m in model.modules() if isinstance(m, nn.Conv2d)]
     assert sizes.count((kernel, kernel)) == 17
     assert sizes.count((1, 1)) == 3
@@ -103,7 +104,7 @@ def test_vggs_pool_what_there_is(image: int) -> None:
     """Five halvings, none below one pixel."""
     side = max(1, image // 32)
     linear = 8 * 4 * side**2 * 10 + 10
-    model = empty_model(ModelSpec("vgg11-bn", (image, image), 3, 10, 4))
+    model = empty_model(ModelSpec(arch="vgg11-bn", image=(image, image), channels=3, classes=10, alpha=4))
     convs = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv2d))
     assert count_parameters(model) == convs + linear
 
@@ -136,7 +137,7 @@ def test_parse_count_refuses(text: str) -> None:
 
 @pytest.mark.parametrize("arch", ["s-conv", "s-local", "s-fc"])
 def test_256_million_is_alpha_150(arch: str) -> None:
-    spec = sized_by_fc_params(ModelSpec(arch, alpha=1, **CIFAR), parse_count("256M"))  # type: ignore[arg-type]
+    spec = sized_by_fc_params(ModelSpec(arch=arch, alpha=1, **CIFAR), parse_count("256M"))  # type: ignore[arg-type]
     assert spec.alpha == 150
     assert fc_equivalent_parameters(spec) == count("s-fc", 150)
 
@@ -144,17 +145,19 @@ def test_256_million_is_alpha_150(arch: str) -> None:
 @pytest.mark.parametrize("arch", [name for name, entry in ARCHITECTURES.items() if entry.fc_counterpart])
 @pytest.mark.parametrize("target", [300_000, 1_000_000, 7_654_321])
 def test_sizing_finds_the_nearest(arch: str, target: int) -> None:
-    spec = ModelSpec(arch, (16, 16), 3, 10, 1)
+    spec = ModelSpec(arch=arch, image=(16, 16), channels=3, classes=10, alpha=1)
     found = sized_by_fc_params(spec, target)
     away = abs(fc_equivalent_parameters(found) - target)
     knob = "width" if arch == "3-fc" else "alpha"
     for step in (-1, 1):
         value = getattr(found, knob) + step
         if value >= 1:
-            other = ModelSpec(arch, (16, 16), 3, 10, **({"alpha": 1} | {knob: value}))  # type: ignore[arg-type]
+            other = ModelSpec(
+                arch=arch, image=(16, 16), channels=3, classes=10, **({"alpha": 1} | {knob: value})
+            )  # type: ignore[arg-type]
             assert abs(fc_equivalent_parameters(other) - target) >= away
 
 
 def test_no_counterpart_is_an_error() -> None:
     with pytest.raises(UsageError, match="resnet18 has no fully-connected counterpart"):
-        sized_by_fc_params(ModelSpec("resnet18", alpha=1, **CIFAR), 1000)  # type: ignore[arg-type]
+        sized_by_fc_params(ModelSpec(arch="resnet18", alpha=1, **CIFAR), 1000)  # type: ignore[arg-type]

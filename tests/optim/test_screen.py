@@ -137,7 +137,7 @@ def test_a_weight_without_zeros_has_no_ratio() -> None:
     found = screen(
         torch.ones(3, 4), torch.ones(3, 4), torch.ones(3).double(), torch.ones(4).double(), 1, 1, 0
     )
-    assert found == Screen(0, 0, 0, None, None)
+    assert found == Screen(num_zeros=0, num_certified=0, num_revived=0, ratio_max=None, ratio_median=None)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

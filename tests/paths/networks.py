@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from lcstool.data.dataset import Split
 from lcstool.models import ModelSpec, build_model
-from lcstool.models.build import NORM_LAYERS
+from lcstool.models.layers.parameters import NORM_LAYERS
 from lcstool.paths import Points
 
 CLASSES, SIDE = 3, 6
@@ -62,7 +62,9 @@ def of_registry(arch: str, seed: int) -> nn.Module:
 
 def tiny_spec(arch: str) -> ModelSpec:
     side = 32 if arch.startswith("vgg") else 9
-    return ModelSpec(arch, (side, side), 3, 2 if arch == "linear-cnn" else CLASSES, 1)
+    return ModelSpec(
+        arch=arch, image=(side, side), channels=3, classes=2 if arch == "linear-cnn" else CLASSES, alpha=1
+    )
 
 
 def equal(left: Points, right: Points) -> bool:

@@ -9,8 +9,8 @@ from paths.networks import CLASSES, SIDE, mlp, of_registry, prepare, random_spli
 from torch import Tensor, nn
 
 from lcstool.models import ARCHITECTURES
-from lcstool.models.build import NORM_LAYERS
 from lcstool.models.layers.local import FullyConnected2d, LocallyConnected2d, UnitBatchNorm2d
+from lcstool.models.layers.parameters import NORM_LAYERS
 from lcstool.paths import BatchedNetwork, Blend, Points, linear_path, positions, reestimate_norms
 
 

@@ -74,7 +74,7 @@ STEPS = {
 @pytest.mark.parametrize("spring", ["implicit", "explicit"])
 def test_parameters_move_by_blocks_as_at_once(spring: str, monkeypatch: pytest.MonkeyPatch) -> None:
     at_once, by_blocks = (random_points(5) for _ in range(2))
-    gradients, options = gradients_like(at_once), StringOptions(0.1, 2.0, spring=spring)
+    gradients, options = gradients_like(at_once), StringOptions(lr=0.1, stiffness=2.0, spring=spring)
     string_step(at_once, gradients, options)
     monkeypatch.setattr(string_module, "_CPU_ENTRIES", 2)
     string_step(by_blocks, gradients, options)
@@ -96,7 +96,9 @@ def test_gradients_lie_in_memory_as_their_weights() -> None:
 def test_the_ends_never_move(spring: str, nudge: bool) -> None:
     points = random_points(5)
     before = clone(points)
-    string_step(points, gradients_like(points), StringOptions(0.1, 2.0, nudge, spring))
+    string_step(
+        points, gradients_like(points), StringOptions(lr=0.1, stiffness=2.0, nudge=nudge, spring=spring)
+    )
     for name, tensor in points.parameters.items():
         assert bits(tensor[0], before.parameters[name][0])
         assert bits(tensor[-1], before.parameters[name][-1])
@@ -110,7 +112,7 @@ def test_the_ends_never_move(spring: str, nudge: bool) -> None:
 def test_an_implicit_step_solves_its_linear_system(num_points, stiffness, lr, seed) -> None:
     points = random_points(num_points, seed)
     gradients, before = gradients_like(points, seed + 1), clone(points)
-    string_step(points, gradients, StringOptions(lr, stiffness))
+    string_step(points, gradients, StringOptions(lr=lr, stiffness=stiffness))
     n, s = num_points - 2, lr * stiffness * (num_points - 1)
     right = matrix(before.parameters)[1:-1] - lr * matrix(gradients)
     right[0] += s * matrix(before.parameters)[0]
@@ -122,7 +124,7 @@ def test_an_implicit_step_solves_its_linear_system(num_points, stiffness, lr, se
 def test_an_explicit_step_is_equation_2() -> None:
     points, lr, stiffness = random_points(6), 0.02, 3.0
     gradients, before = gradients_like(points), clone(points)
-    string_step(points, gradients, StringOptions(lr, stiffness, spring="explicit"))
+    string_step(points, gradients, StringOptions(lr=lr, stiffness=stiffness, spring="explicit"))
     k = stiffness * 5
     for name, x in before.parameters.items():
         for i in range(1, 5):
@@ -132,7 +134,7 @@ def test_an_explicit_step_is_equation_2() -> None:
 
 def test_infinite_stiffness_gives_the_straight_line() -> None:
     points = random_points(7)
-    string_step(points, gradients_like(points), StringOptions(0.1, 1e14))
+    string_step(points, gradients_like(points), StringOptions(lr=0.1, stiffness=1e14))
     ends = [{name: tensor[i] for name, tensor in points.parameters.items()} for i in (0, -1)]
     line = linear_path(ends, positions(7))
     for name, tensor in points.parameters.items():
@@ -145,7 +147,11 @@ def test_the_straight_line_is_at_rest(spring: str) -> None:
     line = linear_path([start.state(0), start.state(5)], positions(6))
     before = clone(line)
     for nudge in (False, True):
-        string_step(line, gradients_like(line, scale=0.0), StringOptions(0.01, 3.0, nudge, spring))
+        string_step(
+            line,
+            gradients_like(line, scale=0.0),
+            StringOptions(lr=0.01, stiffness=3.0, nudge=nudge, spring=spring),
+        )
     for name, tensor in line.parameters.items():
         torch.testing.assert_close(tensor, before.parameters[name], rtol=0, atol=1e-14)
 
@@ -159,7 +165,7 @@ def test_explicit_steps_are_unstable_beyond_half_where_implicit_ones_are_stable(
             direction = torch.ones(1, 2, dtype=torch.float64)
             places = torch.linspace(0, 8, 9, dtype=torch.float64) + torch.tensor([0, 0.2, -0.2] * 3)
             points = Points({"a": places[:, None] * direction}, {})
-        options = StringOptions(0.1, strength / (0.1 * 8), nudge, spring)
+        options = StringOptions(lr=0.1, stiffness=strength / (0.1 * 8), nudge=nudge, spring=spring)
         still = gradients_like(points, scale=0.0)
         for _ in range(600):
             string_step(points, still, options)
@@ -180,7 +186,7 @@ def test_nudged_gradients_act_across_the_path_and_springs_along_it(spring: str) 
     tangents = F.normalize(x[2:] - x[:-2], dim=1)
     for stiffness in (0.0, 4.0):
         points = clone(before)
-        string_step(points, gradients, StringOptions(lr, stiffness, True, spring))
+        string_step(points, gradients, StringOptions(lr=lr, stiffness=stiffness, nudge=True, spring=spring))
         moved = matrix(points.parameters)[1:-1] - x[1:-1]
         along = (moved * tangents).sum(dim=1, keepdim=True)
         across = g - (g * tangents).sum(dim=1, keepdim=True) * tangents
@@ -194,20 +200,22 @@ def test_nudged_gradients_act_across_the_path_and_springs_along_it(spring: str) 
 
 def test_a_nudged_step_survives_points_in_one_place_and_any_stiffness() -> None:
     points = Points({"a": torch.zeros(5, 3)}, {})
-    string_step(points, {"a": torch.ones(3, 3)}, StringOptions(0.1, 1.0, True))
+    string_step(points, {"a": torch.ones(3, 3)}, StringOptions(lr=0.1, stiffness=1.0, nudge=True))
     torch.testing.assert_close(points.parameters["a"][1:-1], torch.full((3, 3), -0.1))
     points = random_points(8)
     for _ in range(50):
-        string_step(points, gradients_like(points, scale=0.0), StringOptions(0.1, 1e12, True))
+        string_step(
+            points, gradients_like(points, scale=0.0), StringOptions(lr=0.1, stiffness=1e12, nudge=True)
+        )
     assert matrix(points.parameters).isfinite().all()
 
 
 def test_a_path_of_its_ends_alone_stays() -> None:
     points = random_points(2)
     before = clone(points)
-    string_step(points, gradients_like(points), StringOptions(0.1, 1.0))
+    string_step(points, gradients_like(points), StringOptions(lr=0.1, stiffness=1.0))
     assert all(bits(t, before.parameters[name]) for name, t in points.parameters.items())
-    assert len(epoch(Points.of([mlp(1), mlp(2)]), [mlp(1)], StringOptions(0.1, 1.0))) == 0
+    assert len(epoch(Points.of([mlp(1), mlp(2)]), [mlp(1)], StringOptions(lr=0.1, stiffness=1.0))) == 0
 
 
 @pytest.mark.parametrize(
@@ -235,7 +243,7 @@ def test_without_springs_every_point_descends_by_itself(norm: bool) -> None:
         network = copy.deepcopy(models[0])
         points.load_into(network, index)
         alone.append(network.train())
-    losses = epoch(points, models, StringOptions(0.3, 0.0))
+    losses = epoch(points, models, StringOptions(lr=0.3, stiffness=0.0))
     split, order = random_split(26), torch.randperm(26, generator=rng(5))
     for row, network in enumerate(alone):
         optimizer, total = torch.optim.SGD(network.parameters(), lr=0.3), 0.0
@@ -255,7 +263,7 @@ def test_without_springs_every_point_descends_by_itself(norm: bool) -> None:
 def test_together_is_one_after_another(arch: str, spring: str) -> None:
     models = [mlp(seed) if arch == "mlp" else of_registry(arch, seed) for seed in (1, 2)]
     side = 6 if arch == "mlp" else 9
-    options = StringOptions(0.1, 0.4, spring=spring)
+    options = StringOptions(lr=0.1, stiffness=0.4, spring=spring)
     start = linear_path([model.state_dict() for model in models], positions(5))
     crop_flip = build_augmentation("crop-flip")
 
@@ -277,10 +285,10 @@ def test_a_stiff_string_stays_the_line_and_a_loose_one_lowers_the_loss() -> None
     models = [mlp(1), mlp(2)]
     start = linear_path([model.state_dict() for model in models], positions(5))
     stiff, loose = clone(start), clone(start)
-    first = epoch(clone(start), models, StringOptions(0.0, 0.0))
+    first = epoch(clone(start), models, StringOptions(lr=0.0, stiffness=0.0))
     for _ in range(5):
-        epoch(stiff, models, StringOptions(0.1, 1e9))
-        last = epoch(loose, models, StringOptions(0.1, 0.1))
+        epoch(stiff, models, StringOptions(lr=0.1, stiffness=1e9))
+        last = epoch(loose, models, StringOptions(lr=0.1, stiffness=0.1))
     assert path_length(stiff) == pytest.approx(straight_length(start), rel=1e-6)
     assert path_length(loose) > straight_length(start) * 1.001
     assert (last < first).all()
@@ -289,7 +297,7 @@ def test_a_stiff_string_stays_the_line_and_a_loose_one_lowers_the_loss() -> None
 def test_steps_are_counted_and_may_be_stopped() -> None:
     models, steps = [mlp(1), mlp(2)], []
     points = linear_path([model.state_dict() for model in models], positions(4))
-    epoch(points, models, StringOptions(0.1, 1.0), on_step=steps.append)
+    epoch(points, models, StringOptions(lr=0.1, stiffness=1.0), on_step=steps.append)
     assert steps == [1, 2, 3]
 
 
@@ -297,12 +305,20 @@ def test_a_loss_that_explodes_ends_the_epoch() -> None:
     models = [mlp(1, norm=False), mlp(2, norm=False)]
     points = linear_path([model.state_dict() for model in models], positions(4))
     with pytest.raises(NonFiniteError, match=r"in step [23] of 3"):
-        epoch(points, models, StringOptions(1e200, 0.0))
+        epoch(points, models, StringOptions(lr=1e200, stiffness=0.0))
 
 
 def test_batch_norm_needs_two_images() -> None:
     points = Points.of([mlp(1), mlp(2), mlp(3)])
     with pytest.raises(UsageError, match="at least 2"):
         train_string_epoch(
-            mlp(1), points, random_split(), prepare, unchanged, "mse", StringOptions(0.1, 1.0), 1, rng()
+            mlp(1),
+            points,
+            random_split(),
+            prepare,
+            unchanged,
+            "mse",
+            StringOptions(lr=0.1, stiffness=1.0),
+            1,
+            rng(),
         )

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lcstool.stages.energy.config import EnergyConfig
-from lcstool.stages.energy.stage import EnergyResult, energy
+from lcstool.stages.energy.result import EnergyResult
+from lcstool.stages.energy.stage import energy
 
 
 @pytest.fixture

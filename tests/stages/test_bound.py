@@ -1,4 +1,4 @@
-"""The bound stage on files: codes that decode, evidence that is the training images, choices that are paid for."""
+"""The bound stage on files: codes that decode, evidence that must be the training images, the cost of choices."""
 
 import itertools
 import json
@@ -13,12 +13,13 @@ from safetensors.torch import save_file
 
 from lcstool.bounds import error_bound
 from lcstool.checkpoint import open_checkpoint, write_checkpoint
+from lcstool.choices import CODES
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import load_model
-from lcstool.stages.bound.config import CODES, BoundConfig
+from lcstool.stages.bound.config import BoundConfig
+from lcstool.stages.bound.file import decode_file
 from lcstool.stages.bound.result import BoundResult
-from lcstool.stages.bound.search import prune
-from lcstool.stages.bound.stage import bound, decode_file
+from lcstool.stages.bound.stage import bound
 from lcstool.stages.prune_stats.config import PruneStatsConfig
 from lcstool.stages.prune_stats.stage import prune_stats
 from lcstool.stages.train.config import TrainConfig
@@ -37,7 +38,8 @@ def net(tiny_config: Config, run_train: Run, tmp_path: Path) -> Path:
 @pytest.fixture
 def bounded(tiny_npz: Path) -> Callable[..., BoundResult]:
     def run(file: Path, emit: Path | None = None, out: Path | None = None, **fields: Any) -> BoundResult:
-        config = BoundConfig(file=str(file), device="cpu", **({"dataset": f"npz:{tiny_npz}"} | fields))
+        defaults = {"dataset": f"npz:{tiny_npz}", "device": "cpu"}
+        config = BoundConfig(file=str(file), **(defaults | fields))
         return bound(config, str(emit) if emit else None, str(out) if out else None)
 
     return run
@@ -66,11 +68,13 @@ def test_what_is_emitted_gives_the_described_network_back(
         assert torch.equal(tensor, same), name
     headers = [open_checkpoint(str(file)).require_kind("model").input for file in (out, back)]
     assert headers[0] == headers[1]
-    json.dumps(result.to_json(), allow_nan=False)
+    document = result.to_json()
+    assert next(iter(document.items())) == ("schema", "lcstool.bound/1")
+    json.dumps(document, allow_nan=False)
 
 
 def test_the_described_network_is_the_one_measured(net: Path, bounded: Run, tmp_path: Path) -> None:
-    """At 32 bits nothing is rounded but the folding; at 2 bits the written network has the errors reported."""
+    """At 32 bits only folding rounds; at 2 bits the network that is written has the errors that are reported."""
     whole = bounded(net)
     history = open_checkpoint(str(net)).require_kind("model").history[-1]["metrics"]
     assert whole.evidence.train_error == pytest.approx(1 - history["train_accuracy_frac"], abs=0.02)
@@ -120,29 +124,60 @@ def test_a_search_pays_for_its_choice(net: Path, bounded: Run) -> None:
     assert search.choice_bits == math.ceil(math.log2(10 * 4))
     assert all(code.choice_bits == search.choice_bits for code in result.codes)
     best = search.candidates[search.best]
-    assert best.bound == min(candidate.bound for candidate in search.candidates)
-    assert result.certificate == pytest.approx(best.bound, abs=0.02)
+    assert best.bound_frac == min(candidate.bound_frac for candidate in search.candidates)
+    assert result.certificate == pytest.approx(best.bound_frac, abs=0.02)
     front = [search.candidates[index] for index in search.pareto()]
     assert all(
-        a.code_bits <= b.code_bits and a.train_error > b.train_error for a, b in itertools.pairwise(front)
+        a.code_bits <= b.code_bits and a.train_error_frac > b.train_error_frac
+        for a, b in itertools.pairwise(front)
     )
     for candidate in search.candidates:
         assert any(
-            f.code_bits <= candidate.code_bits and f.train_error <= candidate.train_error for f in front
+            f.code_bits <= candidate.code_bits and f.train_error_frac <= candidate.train_error_frac
+            for f in front
         )
 
 
-def test_pruning_is_exact_and_stable() -> None:
-    tensors = {
-        "a": torch.tensor([[1.0, -1.0], [0.5, 3.0]]),
-        "bias": torch.tensor([0.1]),
-        "b": torch.tensor([[1.0, 0.0]]),
-    }
-    pruned = prune(tensors, 0.5)
-    assert pruned["a"].tolist() == [[0.0, -1.0], [0.0, 3.0]]
-    assert pruned["b"].tolist() == [[1.0, 0.0]]
-    assert pruned["bias"] is tensors["bias"]
-    assert prune(tensors, 0.0).keys() == tensors.keys()
+def test_a_search_prunes_what_prune_stats_prunes(
+    tiny_config: Config, run_train: Run, bounded: Run, tmp_path: Path
+) -> None:
+    """Half of 81 weights is 40.5, which rounds to the even number 40."""
+    config = tiny_config(
+        arch="linear-cnn", alpha=3, optim="sgd", loss="mse", classes=("0", "2"), schedule="constant", epochs=1
+    )
+    run_train(config, "linear.safetensors")
+    found, pruned = tmp_path / "found.safetensors", tmp_path / "pruned.safetensors"
+    linear = tmp_path / "linear.safetensors"
+    bounded(linear, out=found, search=True, search_prune=("0.5",), search_bits=("32",))
+    prune_stats(PruneStatsConfig(files=(str(linear),), prune="magnitude:0.5"), str(pruned))
+    first, second = (load_model(open_checkpoint(str(file))).state_dict() for file in (found, pruned))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    (weight,) = (tensor for name, tensor in first.items() if name.endswith("weight"))
+    assert (weight.numel(), int(torch.count_nonzero(weight))) == (81, 41)
+
+
+@pytest.mark.parametrize("fields", [{}, {"samples": 1000, "train_error": 0.5}, {"search": True}])
+def test_what_changes_nothing_is_not_in_the_files(
+    fields: dict[str, Any], net: Path, bounded: Run, tmp_path: Path, tiny_npz: Path
+) -> None:
+    """Not the device, nor a limit that is not reached, nor options of something that was not asked for."""
+    idle: dict[str, Any] = {"most": 3_000_000, "device": "auto", "data_dir": str(tmp_path)}
+    if "search" in fields:
+        fields = fields | {"search_prune": ("0.5",), "search_bits": ("4",)}
+        idle |= {"bits": 3, "quantizer": "kmeans"}
+    else:
+        idle |= {"quantizer": "kmeans", "search_prune": ("0.2",), "search_bits": ("3",)}
+    if "samples" in fields:
+        fields = fields | {"dataset": "leaves"}
+        idle["dataset"] = f"npz:{tiny_npz}"
+    written = [tmp_path / f"{name}.safetensors" for name in ("code", "out", "code2", "out2")]
+    bounded(net, written[0], written[1], code="comb", **fields)
+    bounded(net, written[2], written[3], code="comb", **(fields | idle))
+    assert written[0].read_bytes() == written[2].read_bytes()
+    assert written[1].read_bytes() == written[3].read_bytes()
+    entry = open_checkpoint(str(written[1])).require_kind("model").history[-1]
+    assert "seed" not in entry  # nothing is drawn
 
 
 def test_other_images_are_no_evidence(net: Path, bounded: Run, make_npz: Run, tmp_path: Path) -> None:

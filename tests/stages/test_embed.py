@@ -19,9 +19,11 @@ from lcstool.stages.embed.stage import embed
 
 
 def write_model(path: Path, arch: str = "s-conv", **changes: object) -> ModelSpec:
-    spec = dataclasses.replace(ModelSpec(arch, (10, 9), 2, 3, 2), **changes)  # type: ignore[arg-type]
+    spec = dataclasses.replace(ModelSpec(arch=arch, image=(10, 9), channels=2, classes=3, alpha=2), **changes)  # type: ignore[arg-type]
     fields = {"mean": [0.5] * spec.channels, "std": [0.25] * spec.channels, "permute_pixels": None}
-    write_checkpoint(path, Header("model", spec.to_json(), fields), build_model(spec).state_dict())
+    write_checkpoint(
+        path, Header(kind="model", model=spec.to_json(), input=fields), build_model(spec).state_dict()
+    )
     return spec
 
 
@@ -101,7 +103,7 @@ def test_plan_says_what_is_written(tmp_path: Path) -> None:
 
 
 def test_foreign_state_dicts(tmp_path: Path) -> None:
-    spec = ModelSpec("torchvision:resnet18", (32, 32), 3, 7)
+    spec = ModelSpec(arch="torchvision:resnet18", image=(32, 32), channels=3, classes=7)
     model = empty_model(spec).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     for tensor in model.state_dict().values():

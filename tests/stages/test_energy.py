@@ -20,8 +20,8 @@ from lcstool.randomness import stream
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.stage import embed
 from lcstool.stages.energy.config import EnergyConfig
-from lcstool.stages.energy.report import to_json
-from lcstool.stages.energy.stage import EnergyResult, energy
+from lcstool.stages.energy.result import EnergyResult
+from lcstool.stages.energy.stage import energy
 from lcstool.weights.grid import sampled_units
 
 Train = Callable[..., Any]
@@ -44,9 +44,9 @@ def test_a_convolution_is_measured_as_by_hand(s_conv: Path, measured: Callable[.
     assert result.basis is not None
     assert result.basis.kernel_size == (9, 9)
     assert torch.allclose(bank.profile.energy_D, by_hand(filters, result.basis), atol=1e-12)
-    initial = build_model(ModelSpec("s-conv", (16, 16), 3, 4, 4), stream(0, "init")).state_dict()[
-        "layer1.weight"
-    ]
+    initial = build_model(
+        ModelSpec(arch="s-conv", image=(16, 16), channels=3, classes=4, alpha=4), stream(0, "init")
+    ).state_dict()["layer1.weight"]
     assert bank.initial_r == pytest.approx(
         pearson(bank.profile.energy_D, by_hand(initial, result.basis)).item(), abs=1e-12
     )
@@ -166,7 +166,8 @@ def test_the_theory_follows_a_trained_linear_cnn(
     assert comparison.pearson == pytest.approx(1, abs=1e-10)
     assert comparison.fit is not None
     assert comparison.fit.steps == pytest.approx(12, rel=1e-2)
-    document = json.dumps(to_json(result), allow_nan=False)
+    document = json.dumps(result.to_json(), allow_nan=False)
+    assert document.startswith('{"schema": "lcstool.energy/1"')
     assert '"linear-gd"' in document
     found = json.loads(document)["theory"]["banks"][0]
     assert found["energy"] == pytest.approx(result.banks[0].profile.energy_D.tolist(), abs=1e-8)
@@ -204,7 +205,7 @@ def test_label_correlations_are_pearsons(measured: Callable[..., EnergyResult], 
 
 
 def test_a_folder_is_streamed(tmp_path: Path) -> None:
-    """One pass over files, the same basis as from memory."""
+    """The basis of images read from files is that of the same images in memory."""
     from PIL import Image
 
     generator = torch.Generator().manual_seed(0)

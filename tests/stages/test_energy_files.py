@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from lcstool.checkpoint import open_checkpoint
 from lcstool.errors import BadInputError, UsageError
 from lcstool.stages.energy.config import EnergyConfig
-from lcstool.stages.energy.report import to_json
-from lcstool.stages.energy.stage import EnergyResult, energy
+from lcstool.stages.energy.result import EnergyResult
+from lcstool.stages.energy.stage import energy
 
 Measure = Callable[..., EnergyResult]
 
@@ -26,21 +26,33 @@ def conv(tmp_path: Path) -> Path:
     return tmp_path / "conv.safetensors"
 
 
-def test_no_output_replaces_an_input(conv: Path, tmp_path: Path, measured: Measure, tiny_npz: Path) -> None:
-    before, basis = conv.read_bytes(), tmp_path / "basis.safetensors"
-    measured(conv, basis_out=basis)
-    kept = basis.read_bytes()
-    (tmp_path / "link.safetensors").symlink_to(conv)
+def test_what_changes_nothing_is_not_in_the_files(conv: Path, tmp_path: Path, measured: Measure) -> None:
+    """Not a limit on units that is not reached; in a basis file, not how profiles were measured."""
+    first, second, basis, other = (tmp_path / f"{name}.safetensors" for name in ("p", "q", "b", "c"))
+    dense = tmp_path / "dense.safetensors"
+    save_file({"fc1.weight": torch.randn(20, 768, generator=torch.Generator().manual_seed(0))}, dense)
+    measured(conv, dense, out=first, basis_out=basis)
+    measured(conv, dense, out=second, units=0, data_dir=str(tmp_path))
+    assert first.read_bytes() == second.read_bytes()
+    profiles = {"units": 3, "draws": 60, "seed": 5, "normalise": "filters"}
+    measured(conv, dense, basis_out=other, theory="random-labels", fit=True, **profiles)
+    assert basis.read_bytes() == other.read_bytes()
+    measured(conv, basis=str(basis), out=first)
+    measured(conv, basis=str(basis), out=second, pixels="raw", dataset="leaves")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_files_do_not_say_in_which_folders_they_were_made(
+    conv: Path, tmp_path: Path, measured: Measure, make_npz: Callable[..., Path]
+) -> None:
+    save_file({"conv.weight": torch.zeros(6, 3, 3, 3)}, tmp_path / "zero.safetensors")
     (tmp_path / "folder").mkdir()
-    for wrong in (
-        {"out": conv}, {"basis_out": conv}, {"out": basis, "basis": str(basis)},
-        {"out": tmp_path / "new", "basis_out": tmp_path / "new"}, {"out": tmp_path / "link.safetensors"},
-        {"out": tmp_path / "folder" / ".." / "conv.safetensors"}, {"out": tiny_npz},
-    ):  # fmt: skip
-        with pytest.raises(UsageError, match="would be written to"):
-            measured(conv, **wrong)
-    assert (conv.read_bytes(), basis.read_bytes()) == (before, kept)
-    assert not (tmp_path / "new").exists()
+    for file in (conv, tmp_path / "zero.safetensors"):
+        (tmp_path / "folder" / file.name).write_bytes(file.read_bytes())
+    files = [tmp_path / "zero.safetensors", conv]
+    measured(*files, out=tmp_path / "p.safetensors")
+    measured(*(tmp_path / "folder" / file.name for file in files), out=tmp_path / "q.safetensors")
+    assert (tmp_path / "p.safetensors").read_bytes() == (tmp_path / "q.safetensors").read_bytes()
 
 
 def test_the_data_behind_a_basis_is_named(conv: Path, tmp_path: Path, measured: Measure) -> None:
@@ -49,7 +61,7 @@ def test_the_data_behind_a_basis_is_named(conv: Path, tmp_path: Path, measured: 
     assert str(first.basis.images) == "npz:tiny.npz (classes 0, 2)"
     again = measured(conv, basis=str(tmp_path / "b.safetensors"))
     for result in (first, again):
-        described = to_json(result)["basis"]
+        described = result.to_json()["basis"]
         assert (described["dataset"], described["classes"]) == ("npz:tiny.npz", ["0", "2"])
         assert described["dataset_digest"] == first.basis.images.digest
 
@@ -66,7 +78,7 @@ def test_a_basis_of_other_data_than_the_training_is_doubted(
     )
     (warning,) = result.warnings
     assert "was trained on npz:tiny.npz, the basis is of npz:other.npz" in warning
-    assert to_json(result)["warnings"] == [warning]
+    assert result.to_json()["warnings"] == [warning]
     labels = measured(kernel_size=None, basis=str(tmp_path / "b.safetensors"), label_correlation=True)
     assert labels.warnings == ("the basis is of npz:other.npz, theory and labels of npz:tiny.npz",)
 
@@ -162,7 +174,7 @@ def test_a_layer_of_zeros_has_no_correlations(conv: Path, tmp_path: Path, measur
     ) == (None,) * 3
     (warning,) = result.warnings
     assert "zero.safetensors: conv has energy 0 along every component" in warning
-    document = to_json(result)
+    document = result.to_json()
     assert document["correlation"] == [[pytest.approx(1), None], [None, None]]
     json.dumps(document, allow_nan=False)
 
@@ -194,7 +206,7 @@ def test_one_filter_has_no_interval_beside_the_theory(tmp_path: Path, measured: 
     result = measured(
         tmp_path / "one.safetensors", classes=("0", "1"), theory="linear-gd", steps=3.0, fit=True
     )
-    found = to_json(result)["theory"]["banks"][0]
+    found = result.to_json()["theory"]["banks"][0]
     assert found["r"] is not None
     assert (found["r_bootstrap"], found["fit"]["r_bootstrap"], found["fit"]["steps_low"]) == (
         None,

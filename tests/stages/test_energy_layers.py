@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from lcstool.checkpoint import open_checkpoint
 from lcstool.errors import BadInputError, UsageError
 from lcstool.stages.energy.layers import find_first_layer
-from lcstool.stages.energy.stage import EnergyResult
+from lcstool.stages.energy.result import EnergyResult
 from lcstool.weights.grid import sampled_units
 
 Measure = Callable[..., EnergyResult]
@@ -29,7 +29,7 @@ Measure = Callable[..., EnergyResult]
     ],
 )  # fmt: skip
 def test_torchvision_networks(tmp_path: Path, name: str, layer: str) -> None:
-    """768 inputs, those of 16x16 in colour, are also the width of some of them."""
+    """Some of these networks have layers with 768 inputs, as many as a 16x16 colour image has."""
     with torch.device("meta"):
         options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
         shapes = torchvision.models.get_model(name, **options).state_dict()

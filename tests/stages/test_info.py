@@ -2,14 +2,25 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
 
 from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
+from lcstool.errors import UsageError
 from lcstool.models import ARCHITECTURES
-from lcstool.stages.info import describe, scaling_table
+from lcstool.stages.info.config import InfoConfig
+from lcstool.stages.info.result import FileInfo
+from lcstool.stages.info.scaling import scaling_table
+from lcstool.stages.info.stage import info
+
+
+def describe(file: Path) -> FileInfo:
+    found = info(InfoConfig(file=str(file)))
+    assert isinstance(found, FileInfo)
+    return found
 
 
 def test_a_file_is_described(tmp_path: Path) -> None:
@@ -20,8 +31,9 @@ def test_a_file_is_described(tmp_path: Path) -> None:
     }
     header = Header(kind="model", history=({"stage": "train"},), state={"epoch": 3, "step": 1, "loss": 0.5})
     write_checkpoint(tmp_path / "a", header, tensors)
-    found = describe(open_checkpoint(tmp_path / "a")).to_json()
+    found = describe(tmp_path / "a").to_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert next(iter(found.items())) == ("schema", "lcstool.info/1")
     assert found["file"] == str(tmp_path / "a")
     assert found["kind"] == "model"
     assert found["history"] == [{"stage": "train"}]
@@ -43,13 +55,35 @@ def test_a_file_is_described(tmp_path: Path) -> None:
 
 def test_a_file_of_another_program_is_described(tmp_path: Path) -> None:
     safetensors.torch.save_file({"a": torch.ones(2)}, tmp_path / "a")
-    found = describe(open_checkpoint(tmp_path / "a")).to_json()
+    found = describe(tmp_path / "a").to_json()
     assert (found["kind"], found["history"], found["unfinished"]) == (None, [], None)
 
 
 def test_a_file_without_tensors_is_described(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "a", Header(kind="stats"), {})
-    assert describe(open_checkpoint(tmp_path / "a")).tensors == ()
+    assert describe(tmp_path / "a").tensors == ()
+
+
+def test_the_table_of_architectures_is_one_object() -> None:
+    found = info(InfoConfig(archs=True, alpha=(4, 8), image_size=(32,))).to_json()
+    assert list(found) == ["schema", "architectures"]
+    assert found["schema"] == "lcstool.info-archs/1"
+    assert {row["alpha"] for row in found["architectures"]} == {4, 8}
+    assert {row["image"] for row in found["architectures"]} == {32}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "give a file to describe, or --archs"),
+        ({"file": "a", "archs": True}, "give a file to describe, or --archs"),
+        ({"file": "a", "alpha": (4,)}, "--alpha has no effect without --archs"),
+        ({"archs": True, "alpha": (4, 0)}, "alpha must be >= 1, got 0"),
+    ],
+)
+def test_questions_that_are_none(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        InfoConfig(**fields)
 
 
 def test_the_scaling_table_has_the_papers_counts() -> None:

@@ -101,7 +101,9 @@ def test_a_network_and_its_embedding_are_joined(
     linear = result.paths[0]
     assert linear.straight == 0  # the embedding is where the CNN is
     assert all(score.accuracy == linear.test[0].accuracy for score in linear.test)
-    json.dumps(result.to_json(), allow_nan=False)
+    document = result.to_json()
+    assert document["schema"] == "lcstool.interpolate/1"
+    json.dumps(document, allow_nan=False)
     turned = joined(tmp_path / "efcn.safetensors", tmp_path / "cnn.safetensors").paths[0]
     assert turned.straight == 0
 
@@ -141,6 +143,30 @@ def test_a_string_is_resumed_bit_for_bit(
     assert "0/layer1.weight" in open_checkpoint(tmp_path / "whole.safetensors").tensors
 
 
+def test_what_cannot_change_a_path_is_not_in_its_file(
+    pair: tuple[Path, Path], joined: Callable[..., InterpolateResult], tmp_path: Path
+) -> None:
+    """Of a straight line: the device, the string's options, and the seed where nothing is drawn."""
+    others: list[dict[str, Any]] = [
+        {}, {"device": "auto"}, {"epochs": 9}, {"lr": 1.0}, {"stiffness": 2.0}, {"spring": "explicit"}, {"nudge": True},
+        {"batch_size": 3}, {"seed": 5}, {"probabilities": True},
+    ]  # fmt: skip
+    contents = set()
+    for index, other in enumerate(others):
+        out = tmp_path / f"path{index}.safetensors"
+        joined(*pair, **other, _out=str(out))
+        contents.add(out.read_bytes())
+    assert len(contents) == 1
+    last = open_checkpoint(tmp_path / "path0.safetensors").require_kind("path").history[-1]
+    assert set(last["config"]) == {
+        "method", "points", "extrapolate", "align", "dataset", "train_size", "loss", "bn",
+    }  # fmt: skip
+    assert "seed" not in last
+    assert list(last["inputs"]) == ["0: 0.safetensors", "1: 1.safetensors"]
+    joined(*pair, train_size=20, seed=5, _out=str(tmp_path / "drawn.safetensors"))
+    assert open_checkpoint(tmp_path / "drawn.safetensors").require_kind("path").history[-1]["seed"] == 5
+
+
 def test_the_best_point_is_an_ordinary_model(
     pair: tuple[Path, Path], joined: Callable[..., InterpolateResult], tmp_path: Path, tiny_config: Callable[..., Any],
     run_train: Train,
@@ -175,6 +201,7 @@ def test_more_networks_make_a_polyline_and_a_plane(
     middle = load_model(open_checkpoint(files[1])).state_dict()
     assert all(torch.equal(path.points.state(2)[name], tensor) for name, tensor in middle.items())
     assert plane.loss_SS.shape == (4, 4)
+    assert set(plane.to_json()) == {"x", "y", "train_loss_nats", "test_accuracy_frac", "corners"}
 
     def distance(one: int, other: int) -> float:
         states = [load_model(open_checkpoint(files[index])) for index in (one, other)]
@@ -212,7 +239,7 @@ def test_networks_that_do_not_belong_together_are_refused(
 ) -> None:  # fmt: skip
     run_train(tiny_config(arch="s-conv", alpha=3, optim="sgd", epochs=1), "wide.safetensors")
     with pytest.raises(
-        BadInputError, match=r"tensor 'layer1.weight' has shape \[2, 3, 9, 9\] in the one, shape \[3,"
+        BadInputError, match=r"tensor 'layer1.weight' has shape \[2, 3, 9, 9\] in the one, has shape \[3,"
     ):
         joined(pair[0], tmp_path / "wide.safetensors")
     run_train(tiny_config(arch="s-local", alpha=2, optim="sgd", epochs=1), "local.safetensors")

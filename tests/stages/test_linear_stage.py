@@ -1,7 +1,8 @@
-"""The linear stage on files: what it reads off networks, and that what it writes reads back."""
+"""The stages of `lcstool linear` on files: what they read off networks, and that what they write reads back."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,30 +12,45 @@ from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
 from lcstool.errors import BadInputError, NonFiniteError, UsageError
 from lcstool.lcn import LinearConvArchitecture
 from lcstool.lcn.file import LcnFile, read_lcn, stacked, write_lcn
-from lcstool.stages.linear.compose import compose
-from lcstool.stages.linear.factor import factor
-from lcstool.stages.linear.probe import probe
-from lcstool.stages.linear.space import describe_space, scan_spaces
+from lcstool.stages.linear.compose.config import ComposeConfig
+from lcstool.stages.linear.compose.stage import compose
+from lcstool.stages.linear.critical.config import CriticalConfig
+from lcstool.stages.linear.critical.stage import critical
+from lcstool.stages.linear.ends.config import EndsConfig
+from lcstool.stages.linear.factor.config import FactorConfig
+from lcstool.stages.linear.factor.stage import factor
+from lcstool.stages.linear.probe.config import ProbeConfig
+from lcstool.stages.linear.probe.stage import probe
+from lcstool.stages.linear.scan.config import ScanConfig
+from lcstool.stages.linear.scan.stage import scan
+from lcstool.stages.linear.space.config import SpaceConfig
+from lcstool.stages.linear.space.stage import space
 
-OPTIONS = {"noise": 1e-10, "starts": 20, "limit": 100, "seed": 0}
+
+def question(filter_: str, kernels: str) -> FactorConfig:
+    return FactorConfig(filter=filter_, kernels=kernels, starts=20)
 
 
 def test_a_space_and_the_table_agree() -> None:
-    rows = {(row.architecture.kernels, row.architecture.strides): row for row in scan_spaces(5)}
-    row = rows[((3, 2, 2), (1, 1, 1))]
-    alone = describe_space((3, 2, 2), (1, 1, 1))
-    assert row.to_json() | {"same_space_as": None} == alone.to_json()
-    assert alone.to_json()["num_real_roots_required"] == 2
-    assert row.to_json()["same_space_as"] == {"kernels": [4, 2], "strides": [1, 1]}
-    json.dumps([row.to_json() for row in rows.values()], allow_nan=False)
+    table = scan(ScanConfig(max_size=5)).to_json()
+    assert table.pop("schema") == "lcstool.linear-scan/1"
+    (row,) = (
+        row for row in table["architectures"] if (row["kernels"], row["strides"]) == ([3, 2, 2], [1] * 3)
+    )
+    alone = space(SpaceConfig(kernels="3,2,2")).to_json()
+    assert alone.pop("schema") == "lcstool.linear-space/1"
+    assert alone["num_real_roots_required"] == 2
+    assert row.pop("same_space_as") == {"kernels": [4, 2], "strides": [1, 1]}
+    assert row == alone
+    json.dumps(table, allow_nan=False)
 
 
 def test_factorizations_are_written_and_compose_to_the_filter(tmp_path: Path) -> None:
     out = str(tmp_path / "ways.safetensors")
-    result = factor((1.0, -6.0, 11.0, -6.0), (2, 2, 2), (1, 1, 1), **OPTIONS, out=out)  # type: ignore[arg-type]
+    result = factor(question("1,-6,11,-6", "2,2,2"), out)
     assert result.membership.is_member
     assert len(result.ways) == 6
-    composed = compose(open_checkpoint(out), 1e-8, 1e-6)
+    composed = compose(ComposeConfig(file=out, radius=1e-6))
     assert len(composed.networks) == 6
     for network in composed.networks:
         assert network.filter_K.tolist() == pytest.approx([1, -6, 11, -6], abs=1e-12)
@@ -44,16 +60,18 @@ def test_factorizations_are_written_and_compose_to_the_filter(tmp_path: Path) ->
         assert network.shared == ()
         assert network.invariants.abs().max() < 1e-12
     json.dumps(composed.to_json() | result.to_json(), allow_nan=False)
-    assert open_checkpoint(out).require_kind("lcn").history[-1]["stage"] == "linear-factor"
+    (entry,) = open_checkpoint(out).require_kind("lcn").history
+    assert (entry["stage"], entry["seed"]) == ("linear-factor", 0)
+    assert entry["config"] == {"filter": [1, -6, 11, -6], "noise": 1e-10, "starts": 20}
 
 
 def test_of_a_filter_outside_the_nearest_is_written(tmp_path: Path) -> None:
     out = str(tmp_path / "near.safetensors")
-    result = factor((1.0, 0.3, 1.0), (2, 2), (1, 1), **OPTIONS, out=out)  # type: ignore[arg-type]
+    result = factor(question("1,0.3,1", "2,2"), out)
     assert not result.membership.is_member
     assert result.nearest is not None
     assert result.nearest.distance == pytest.approx(0.91**0.5)
-    (network,) = compose(open_checkpoint(out), 1e-6, 1e-3).networks
+    (network,) = compose(ComposeConfig(file=out, noise=1e-6, radius=1e-3)).networks
     assert network.pattern is not None
     assert network.pattern.label == "2|0"
     assert network.rank == 2
@@ -67,9 +85,9 @@ def test_infinite_roots_and_zero_networks_have_json(tmp_path: Path) -> None:
         [torch.tensor([0.0, 1.0]), torch.tensor([0.0, 2.0])],
         [torch.tensor([0.0, 0.0]), torch.tensor([1.0, 2.0])],
     ]
-    file = LcnFile(LinearConvArchitecture((2, 2), (1, 1)), stacked(networks))
+    file = LcnFile(architecture=LinearConvArchitecture((2, 2), (1, 1)), filters=stacked(networks))
     write_lcn(out, file, {"stage": "test"})
-    double, zero = compose(open_checkpoint(out), 1e-8, 1e-6).networks
+    double, zero = compose(ComposeConfig(file=out, radius=1e-6)).networks
     text = json.dumps(double.to_json(), allow_nan=False)
     assert '"root": "inf", "multiplicity": 2' in text
     assert zero.pattern is None
@@ -89,7 +107,7 @@ def test_infinite_roots_and_zero_networks_have_json(tmp_path: Path) -> None:
 )
 def test_files_that_are_not_whole(tmp_path: Path, tensors: dict, args: dict, said: str) -> None:
     path = tmp_path / "wrong.safetensors"
-    write_checkpoint(str(path), Header("lcn", {"arch": "lcn", "args": args}), tensors)
+    write_checkpoint(str(path), Header(kind="lcn", model={"arch": "lcn", "args": args}), tensors)
     with pytest.raises(BadInputError, match=said):
         read_lcn(open_checkpoint(str(path)))
 
@@ -97,16 +115,36 @@ def test_files_that_are_not_whole(tmp_path: Path, tensors: dict, args: dict, sai
 def test_not_a_number_is_refused(tmp_path: Path) -> None:
     path = str(tmp_path / "nan.safetensors")
     layers = (torch.tensor([[1.0, float("nan")]], dtype=torch.float64),)
-    write_lcn(path, LcnFile(LinearConvArchitecture((2,), (1,)), layers), {"stage": "test"})
+    file = LcnFile(architecture=LinearConvArchitecture((2,), (1,)), filters=layers)
+    write_lcn(path, file, {"stage": "test"})
     with pytest.raises(NonFiniteError):
         read_lcn(open_checkpoint(path))
 
 
 def test_a_filter_of_another_size_is_refused() -> None:
     with pytest.raises(UsageError, match="2 entries; layers of sizes"):
-        factor((1.0, 2.0), (2, 2), (1, 1), **OPTIONS)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="not all of them zero"):
-        factor((0.0, 0.0, 0.0), (2, 2), (1, 1), **OPTIONS)  # type: ignore[arg-type]
+        factor(question("1,2", "2,2"))
+    with pytest.raises(UsageError, match="the target has 2 entries; layers of sizes"):
+        critical(CriticalConfig(kernels="2,2", target="1,2"))
+    with pytest.raises(UsageError, match="the filter is zero"):
+        factor(question("0,0,0", "2,2"))
+
+
+@pytest.mark.parametrize(
+    ("config", "fields", "said"),
+    [
+        (SpaceConfig, {"kernels": "2,x"}, "kernels '2,x'"),
+        (SpaceConfig, {"kernels": "2,2", "strides": "1"}, "2 kernel sizes, but 1 strides"),
+        (ScanConfig, {"max_size": 13}, r"max_size must be in \[2, 12\]"),
+        (ComposeConfig, {"file": "a", "noise": -1.0}, "noise must be finite and >= 0"),
+        (FactorConfig, {"kernels": "2,2", "filter": "1,nan,1"}, "filter '1,nan,1'"),
+        (CriticalConfig, {"kernels": "2,2", "target": "1,x,1"}, "target '1,x,1'"),
+        (EndsConfig, {"kernels": "2,2", "lr": 0.0}, "lr must be finite and > 0"),
+    ],
+)
+def test_fields_that_are_refused(config: Any, fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        config(**fields)
 
 
 def test_neighbouring_depthwise_layers_of_any_network(tmp_path: Path) -> None:
@@ -119,7 +157,7 @@ def test_neighbouring_depthwise_layers_of_any_network(tmp_path: Path) -> None:
         "mixing.weight": torch.randn(7, 50, 1, 1, generator=generator),
     }
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, tmp_path / "net.safetensors")
-    result = probe(str(tmp_path / "net.safetensors"))
+    result = probe(ProbeConfig(file=str(tmp_path / "net.safetensors")))
     assert [(pair.first, pair.second) for pair in result.pairs] == [
         ("layers.1.weight", "layers.2.weight"),
         ("layers.2.weight", "layers.10.weight"),
@@ -134,4 +172,4 @@ def test_neighbouring_depthwise_layers_of_any_network(tmp_path: Path) -> None:
 def test_a_network_without_such_layers_is_refused(tmp_path: Path) -> None:
     save_file({"a.weight": torch.ones(4, 3, 3, 3)}, tmp_path / "net.safetensors")
     with pytest.raises(BadInputError, match="no two depthwise or single-channel"):
-        probe(str(tmp_path / "net.safetensors"))
+        probe(ProbeConfig(file=str(tmp_path / "net.safetensors")))

@@ -22,14 +22,15 @@ from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.stage import embed
 from lcstool.stages.prune_stats import verify
 from lcstool.stages.prune_stats.config import PruneStatsConfig
-from lcstool.stages.prune_stats.result import FileStats, spread
-from lcstool.stages.prune_stats.stage import PruneStatsResult, prune_stats
+from lcstool.stages.prune_stats.layer import spread
+from lcstool.stages.prune_stats.result import FileStats, PruneStatsResult
+from lcstool.stages.prune_stats.stage import prune_stats
 
 Train = Callable[..., Any]
 
 
-def look_at(*files: Path, out: Path | None = None, **options: Any) -> PruneStatsResult:
-    config = PruneStatsConfig(files=tuple(map(str, files)), device="cpu", **options)
+def look_at(*files: Path, out: Path | None = None, device: str = "cpu", **options: Any) -> PruneStatsResult:
+    config = PruneStatsConfig(files=tuple(map(str, files)), device=device, **options)
     return prune_stats(config, None if out is None else str(out))
 
 
@@ -85,7 +86,7 @@ def test_an_embedded_network_is_split_and_masked(efcn: Path, tiny_npz: Path) -> 
     expected = {"whole": evaluate(model, dataset.test, prepare).accuracy}
     for part in ("off-local", "local"):
         with subspace.without(part):
-            expected[f"without {part}"] = evaluate(model, dataset.test, prepare).accuracy
+            expected[f"without_{part.replace('-', '_')}"] = evaluate(model, dataset.test, prepare).accuracy
     assert look.accuracy == expected
 
 
@@ -120,7 +121,9 @@ def test_permuted_pixels_are_put_back(run_train: Train, tiny_config: Callable[..
     restored = torch.empty_like(weight)
     restored[:, :, order] = weight
     tensors = {name: source[name] for name in source.tensors} | {"layer1.weight": restored.flatten(1)}
-    plain = Header("model", header.model, header.input | {"permute_pixels": None}, header.layers)
+    plain = Header(
+        kind="model", model=header.model, input=header.input | {"permute_pixels": None}, layers=header.layers
+    )
     write_checkpoint(tmp_path / "plain.safetensors", plain, tensors)
     one, other = (
         look_at(tmp_path / name, dataset=f"npz:{tiny_npz}", discover=True).files[0].to_json()
@@ -177,6 +180,8 @@ def test_snapshots_become_a_series(run_train: Train, tiny_config: Callable[..., 
     assert torch.equal(stats["2/layer1/fan_in"], result.files[2].layers[0].counts.fan_in_U)
     named = [look.to_json() | {"file": Path(look.where).name} for look in result.files]
     assert reports == json.loads(json.dumps(named))
+    look_at(*reversed(files), out=tmp_path / "reversed.safetensors")
+    assert (tmp_path / "reversed.safetensors").read_bytes() == (tmp_path / "stats.safetensors").read_bytes()
     with pytest.raises(BadInputError, match="expected 'model'"):
         look_at(tmp_path / "stats.safetensors")
 
@@ -200,6 +205,56 @@ def test_pruning_writes_exact_counts(s_fc: Path, tmp_path: Path, storage: str) -
     load_model(after)
     entry = after.require_kind("model").history[-1]
     assert (entry["stage"], entry["config"]["prune"]) == ("prune-stats", "magnitude:0.9")
+
+
+def test_a_half_of_five_weights_is_two(tmp_path: Path) -> None:
+    save_file({"fc.weight": torch.tensor([[1.0, 2, 3, 4, 5]])}, tmp_path / "five.safetensors")
+    out = tmp_path / "pruned.safetensors"
+    result = look_at(tmp_path / "five.safetensors", prune="magnitude:0.5", out=out)
+    assert result.written is not None
+    assert result.written.num_pruned == 2
+    assert open_checkpoint(out)["fc.weight"].tolist() == [[0, 0, 3, 4, 5]]
+
+
+def check_irrelevant(
+    net: Path, asked: dict[str, Any], irrelevant: dict[str, Any], recorded: set[str]
+) -> None:
+    """Options that cannot change the file that is asked for do not: each alone gives the same bytes."""
+    contents = set()
+    for index, other in enumerate([{}, *({name: value} for name, value in irrelevant.items())]):
+        out = net.with_name(f"out{index}.safetensors")
+        look_at(net, out=out, **asked | other)
+        contents.add(out.read_bytes())
+    assert len(contents) == 1
+    header = open_checkpoint(out).header
+    assert header is not None
+    assert set(header.history[-1]["config"]) == recorded
+
+
+def test_what_cannot_change_a_pruned_file_is_not_in_it(s_fc: Path, tiny_npz: Path) -> None:
+    looks = {"device": "auto", "units": 7, "draws": 2, "locality": False, "discover": True, "input": "3x8x8"}
+    data = f"npz:{tiny_npz}"
+    names = {"prune", "threshold", "layers", "compact", "storage"}
+    check_irrelevant(
+        s_fc, {"prune": "magnitude:0.9"}, looks | {"seed": 1, "dataset": data}, names | {"scope"}
+    )
+    check_irrelevant(s_fc, {"threshold": 0.01}, looks | {"seed": 1, "dataset": data, "scope": "layer"}, names)
+    compacted = {"threshold": 0.01, "compact": True}
+    check_irrelevant(s_fc, compacted, looks, names | {"dataset"})
+    check_irrelevant(s_fc, compacted | {"dataset": data}, looks | {"seed": 1}, names | {"dataset"})
+    header = open_checkpoint(s_fc.with_name("out0.safetensors")).header
+    assert header is not None
+    assert header.history[-1]["config"]["dataset"] == f"npz:{tiny_npz.name}"
+    assert "seed" not in header.history[-1]
+
+
+def test_what_cannot_change_the_statistics_is_not_in_them(s_fc: Path, tiny_npz: Path) -> None:
+    names = {"input", "locality", "discover", "dataset"}
+    check_irrelevant(
+        s_fc, {"dataset": f"npz:{tiny_npz}"}, {"device": "auto", "scope": "layer"}, names | {"units", "draws"}
+    )
+    uncounted = {"device": "auto", "scope": "layer", "units": 7, "draws": 2, "seed": 1}
+    check_irrelevant(s_fc, {"locality": False}, uncounted, names)
 
 
 def test_a_csr_file_stays_csr(s_fc: Path, tmp_path: Path) -> None:
@@ -265,6 +320,18 @@ def test_a_layer_pruned_to_nothing(s_fc: Path, tmp_path: Path) -> None:
     assert first.grid.shifts is None
     assert first.field.units_frac == 0
     json.dumps(look.to_json(), allow_nan=False)
+
+
+def test_the_document_says_what_was_dropped_and_why(s_fc: Path, tmp_path: Path) -> None:
+    out = tmp_path / "small.safetensors"
+    document = look_at(s_fc, prune="magnitude:0.999", compact=True, out=out).to_json()
+    assert document["schema"] == "lcstool.prune-stats/1"
+    header = open_checkpoint(out).header
+    assert header is not None
+    assert document["written"] == header.history[-1]["metrics"]
+    layers = document["written"]["compaction"]["layers"]
+    assert all(set(kept) == {"reason", "num_kept"} for layer in layers.values() for kept in layer["kept"])
+    assert look_at(s_fc).to_json()["written"] is None
 
 
 @pytest.mark.parametrize(

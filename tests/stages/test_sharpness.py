@@ -15,7 +15,9 @@ from lcstool.stages.sharpness.stage import LossSurface, extreme_eigenvalues
 
 
 def tiny(side: int = 7, count: int = 12) -> tuple[torch.nn.Module, Split]:
-    model = embedded_model(ModelSpec("vanilla-cnn", (side, side - 1), 1, 3, 1)).double()
+    model = embedded_model(
+        ModelSpec(arch="vanilla-cnn", image=(side, side - 1), channels=1, classes=3, alpha=1)
+    ).double()
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
         parameter.data = torch.randn(parameter.shape, dtype=torch.float64, generator=generator) * 0.7

@@ -17,7 +17,7 @@ from lcstool.data.preprocess import Preprocess
 from lcstool.models import ARCHITECTURES, build_model, load_model
 from lcstool.randomness import stream
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainResult
+from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.setup import resolve_spec
 
 Run = Callable[..., TrainResult]

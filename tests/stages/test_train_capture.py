@@ -18,8 +18,9 @@ from lcstool.optim.compiled import BREAK_EVEN
 from lcstool.stages.train import step
 from lcstool.stages.train.capture import obstacle
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainResult
+from lcstool.stages.train.extras import extras_of
 from lcstool.stages.train.loop import Loop
+from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.setup import prepare
 
 Run = Callable[..., TrainResult]
@@ -158,7 +159,7 @@ def test_what_is_captured(
 ) -> None:
     setup = prepare(tiny_config(**({"epochs": 30} | changes)))
     setup = replace(setup, device=torch.device("cuda"))
-    why = obstacle(setup, group, 4 * setup.config.epochs)
+    why = obstacle(setup, group, 4 * setup.config.epochs, extras_of(setup, group))
     assert (why is None) == (said is None)
     assert (said or "") in (why or "")
 

@@ -26,8 +26,8 @@ from lcstool.errors import CheckFailedError, InterruptedRunError, NonFiniteError
 from lcstool.models.build import empty_model
 from lcstool.stages.train import loop
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainResult
 from lcstool.stages.train.plan import plan
+from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.stage import train
 
 Run = Callable[..., TrainResult]

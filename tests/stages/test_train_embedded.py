@@ -28,7 +28,7 @@ def test_orbit_matched_training_follows_the_cnn(
     """In float64 the CNN trained on and its embedding trained on have equal losses, to 1e-10."""
     settings = {"optim": "sgd", "momentum": 0.9, "precision": "fp64", "augment": "crop-flip"}
     run_train(tiny_config(arch=arch, alpha=2, **settings), "cnn.safetensors")
-    embed(EmbedConfig(str(tmp_path / "cnn.safetensors"), to=to, norm=norm), str(tmp_path / "start"))
+    embed(EmbedConfig(file=str(tmp_path / "cnn.safetensors"), to=to, norm=norm), str(tmp_path / "start"))
     on = settings | {"arch": None, "epochs": 3, "seed": 1}
     cnn = run_train(tiny_config(init=str(tmp_path / "cnn.safetensors"), **on), "a.safetensors")
     tied = run_train(tiny_config(init=str(tmp_path / "start"), lr_match="orbit", **on), "b.safetensors")
@@ -43,7 +43,7 @@ def test_an_embedded_network_leaves_the_subspace_by_default(
     tiny_config: Config, run_train: Run, tmp_path: Path
 ) -> None:
     run_train(tiny_config(arch="vanilla-cnn", alpha=2), "cnn.safetensors")
-    embed(EmbedConfig(str(tmp_path / "cnn.safetensors"), storage="csr"), str(tmp_path / "start"))
+    embed(EmbedConfig(file=str(tmp_path / "cnn.safetensors"), storage="csr"), str(tmp_path / "start"))
     config = tiny_config(init=str(tmp_path / "start"), lr=0.01)
     assert config.optim == "sgd"
     result = run_train(config, "efcn.safetensors")
@@ -59,7 +59,7 @@ def test_orbits_need_a_network_that_keeps_the_cnns_statistics(
     run_train(tiny_config(arch="s-conv", epochs=0), "cnn.safetensors")
     with pytest.raises(UsageError, match="needs an embedded network"):
         run_train(tiny_config(init=str(tmp_path / "cnn.safetensors"), lr_match="orbit"))
-    embed(EmbedConfig(str(tmp_path / "cnn.safetensors")), str(tmp_path / "start"))
+    embed(EmbedConfig(file=str(tmp_path / "cnn.safetensors")), str(tmp_path / "start"))
     with pytest.raises(UsageError, match="batch norm over units"):
         run_train(tiny_config(init=str(tmp_path / "start"), lr_match="orbit"))
 

@@ -13,7 +13,8 @@ from lcstool.checkpoint import open_checkpoint
 from lcstool.errors import DeviceError, LcsError, NonFiniteError
 from lcstool.models import load_model
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainOutputs, TrainResult
+from lcstool.stages.train.outputs import TrainOutputs
+from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.stage import train
 
 Run = Callable[..., TrainResult]
@@ -53,13 +54,14 @@ def test_batches_of_one_image_are_refused_where_batch_norm_needs_two(
 
 
 def test_snapshots_need_a_name(tiny_config: Config, tmp_path: Path) -> None:
-    outputs = TrainOutputs(str(tmp_path / "a"), tmp_path / "b")
+    outputs = TrainOutputs(out=str(tmp_path / "a"), partial=tmp_path / "b")
     with pytest.raises(LcsError, match="snapshots need an output file"):
         train(tiny_config(snapshots="all"), outputs)
 
 
 def test_a_metrics_file_that_cannot_be_written_is_said(tiny_config: Config, tmp_path: Path) -> None:
-    outputs = TrainOutputs(str(tmp_path / "a"), tmp_path / "b", metrics=tmp_path / "no" / "metrics.jsonl")
+    metrics = tmp_path / "no" / "metrics.jsonl"
+    outputs = TrainOutputs(out=str(tmp_path / "a"), partial=tmp_path / "b", metrics=metrics)
     with pytest.raises(LcsError, match=r"metrics\.jsonl"):
         train(tiny_config(epochs=0), outputs)
 

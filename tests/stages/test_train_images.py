@@ -15,10 +15,12 @@ from lcstool.data import load_dataset
 from lcstool.data.dataset import ImageDataset, Split
 from lcstool.errors import BadInputError, InterruptedRunError, UsageError
 from lcstool.models import ModelSpec
+from lcstool.stages.interpolate.config import InterpolateConfig
+from lcstool.stages.interpolate.stage import interpolate
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.images import first_kernel, training_data, with_component_labels
-from lcstool.stages.train.interface import TrainResult
 from lcstool.stages.train.plan import plan
+from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.setup import prepare
 
 Run = Callable[..., TrainResult]
@@ -34,11 +36,19 @@ def noise(num_train: int, num_test: int, classes: int, side: int = 8) -> ImageDa
         )
         for count in (num_train, num_test)
     ]
-    return ImageDataset("noise", splits[0], splits[1], tuple("abcdefghij"[:classes]))
+    return ImageDataset(
+        name="noise", train=splits[0], test=splits[1], class_names=tuple("abcdefghij"[:classes])
+    )
 
 
 def spec_of(dataset: ImageDataset, arch: str = "vgg11") -> ModelSpec:
-    return ModelSpec(arch, dataset.in_shape[1:], dataset.in_shape[0], dataset.num_classes, 1)
+    return ModelSpec(
+        arch=arch,
+        image=dataset.in_shape[1:],
+        channels=dataset.in_shape[0],
+        classes=dataset.num_classes,
+        alpha=1,
+    )
 
 
 # --- classes ----------------------------------------------------------------------------------------------
@@ -192,8 +202,13 @@ def test_an_image_has_the_same_label_in_training_and_test() -> None:
                          ("resnet18", 3)],
 )  # fmt: skip
 def test_patches_are_of_the_first_layers_kernel(arch: str, kernel: int) -> None:
-    assert first_kernel(ModelSpec(arch, (16, 16), 3, 4, 1)) == (kernel, kernel)
-    assert first_kernel(ModelSpec("linear-cnn", (16, 16), 3, 2, 1, kernel_size=6)) == (6, 6)
+    assert first_kernel(ModelSpec(arch=arch, image=(16, 16), channels=3, classes=4, alpha=1)) == (
+        kernel,
+        kernel,
+    )
+    assert first_kernel(
+        ModelSpec(arch="linear-cnn", image=(16, 16), channels=3, classes=2, alpha=1, kernel_size=6)
+    ) == (6, 6)
 
 
 def test_component_labels_are_those_of_the_whole_training_set(tiny_config: Config) -> None:
@@ -244,3 +259,22 @@ def test_a_run_on_other_labels_is_resumed(
         )
     run_train(config, "parts.safetensors", resume=True)
     assert (tmp_path / "parts.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
+def test_networks_trained_on_two_subsets_see_images_alike(
+    tiny_config: Config, run_train: Run, tmp_path: Path
+) -> None:
+    """Two seeds draw other subsets and validation images; the files can be joined by a path all the same."""
+    files = [str(tmp_path / f"{seed}.safetensors") for seed in (1, 2)]
+    for seed, file in enumerate(files, start=1):
+        run_train(tiny_config(seed=seed, train_size=32, val_fraction=0.25, epochs=1), Path(file).name)
+    inputs = [open_checkpoint(file).require_kind("model").input for file in files]
+    assert inputs[0] == inputs[1]
+    whole = prepare(tiny_config()).preprocess
+    assert inputs[0] is not None
+    assert inputs[0]["mean"] == list(whole.mean)
+    config = InterpolateConfig(
+        files=tuple(files), dataset=tiny_config().dataset, points=3, train_size=16, device="cpu"
+    )
+    (path,) = interpolate(config).paths
+    assert len(path.train) == 3

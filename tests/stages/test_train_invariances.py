@@ -14,7 +14,7 @@ from lcstool.checkpoint import open_checkpoint, write_checkpoint
 from lcstool.data.dataset import Split
 from lcstool.data.preprocess import pixel_permutation
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainResult
+from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.setup import prepare
 
 Run = Callable[..., TrainResult]

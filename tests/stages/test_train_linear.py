@@ -16,8 +16,8 @@ from lcstool.data.dataset import ImageDataset
 from lcstool.energy.linear import Descent, LinearProblem
 from lcstool.errors import LcsError, UsageError
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainResult
 from lcstool.stages.train.plan import plan
+from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.setup import prepare
 
 Run = Callable[..., TrainResult]
@@ -60,7 +60,8 @@ def test_every_epoch_is_a_step_of_gradient_descent(
         w_MD = w_MD - lr * 2 / len(y_N) / width * (k_ND.T @ residual_N)
         if step in STEPS:
             torch.testing.assert_close(trained[step], w_MD, rtol=0, atol=1e-12)
-            closed_D = problem.filter_after(Descent(step, lr, width, "mean"), trained[0].mean(dim=0))
+            descent = Descent(steps=step, lr=lr, width=width, loss="mean")
+            closed_D = problem.filter_after(descent, trained[0].mean(dim=0))
             torch.testing.assert_close(trained[step].mean(dim=0), closed_D, rtol=0, atol=1e-8)
     assert (trained[STEPS[-1]] - trained[0]).abs().max() > 1e-3
 

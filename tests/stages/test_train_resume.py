@@ -14,7 +14,7 @@ from lcstool.checkpoint import open_checkpoint, write_checkpoint
 from lcstool.errors import BadInputError, InterruptedRunError, LcsError, UsageError
 from lcstool.models import load_model
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainResult
+from lcstool.stages.train.result import TrainResult
 
 Run = Callable[..., TrainResult]
 Config = Callable[..., TrainConfig]

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lcstool.checkpoint import open_checkpoint
-from lcstool.codes.grids import grid
+from lcstool.codes.grids import GRIDS
 from lcstool.codes.quantise import quantise
 from lcstool.models import load_model
-from lcstool.stages.train.rounding import Rounding, normal_step, rounded
+from lcstool.stages.train.extras.rounding import Rounding, normal_step, rounded
 
 Run = Callable[..., Any]
 
@@ -30,7 +30,7 @@ def test_rounded_values_are_few_multiples_of_one_step(bits: int, seed: int, scal
     tensor = scale * torch.randn(200, generator=torch.Generator().manual_seed(seed))
     tensor[::7] = 0
     found = rounded(tensor, bits)
-    (step,) = grid("uniform").find(found[found != 0].numpy(), bits, "found") if found.any() else (1.0,)
+    (step,) = GRIDS["uniform"].find(found[found != 0].numpy(), bits, "found") if found.any() else (1.0,)
     multiples = found.double() / float(step)
     assert torch.equal(multiples.round(), multiples)
     assert multiples.abs().max() <= 1 << (bits - 1)
@@ -39,12 +39,12 @@ def test_rounded_values_are_few_multiples_of_one_step(bits: int, seed: int, scal
     assert torch.equal(again["w"], found)  # a grid is left as it is
 
 
-def test_the_parameters_behind_come_back_and_take_the_gradient() -> None:
+def test_the_exact_parameters_come_back_and_take_the_gradient() -> None:
     model = nn.Linear(5, 3)
     before = model.weight.detach().clone()
     x = torch.randn(4, 5)
     rounding = Rounding(model, 2)
-    with rounding.applied():
+    with rounding.as_written():
         assert torch.equal(model.weight, rounded(before, 2))
         model(x).square().sum().backward()
     assert torch.equal(model.weight, before)

@@ -17,9 +17,9 @@ from lcstool.evaluation import compute_loss
 from lcstool.optim import BetaLasso
 from lcstool.optim.screen import Screen
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainResult
+from lcstool.stages.train.extras.screening import checked
 from lcstool.stages.train.loop import Loop
-from lcstool.stages.train.screen import checked
+from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.setup import prepare
 from lcstool.stages.train.stage import train
 
@@ -99,8 +99,8 @@ def test_the_screen_is_that_of_the_last_step(tiny_config: Config) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Loop, "_step", spied)
         loop.run_epoch(lambda _: None)
-    screen, lr = loop.position.screen, setup.optimizer.param_groups[0]["lr"]
-    assert screen is not None
+    (screening,) = loop.extras
+    screen, lr = screening.report()["screen"], setup.optimizer.param_groups[0]["lr"]
     assert list(screen) == ["layer1", "layer2", "layer3"]
     assert isinstance(setup.optimizer, BetaLasso)
     assert sum(layer["revived_frac"] * layer["zeros"] for layer in screen.values()) == pytest.approx(
@@ -118,7 +118,7 @@ def test_the_screen_is_that_of_the_last_step(tiny_config: Config) -> None:
         setup.model.get_submodule(name).register_forward_hook(keep)
     batch = batches[-1]
     setup.model.zero_grad()
-    compute_loss("cross-entropy", setup.model(loop.prepare(batch.images)), batch.labels).backward()
+    compute_loss("cross-entropy", setup.model(loop.step.prepare(batch.images)), batch.labels).backward()
     for name, layer in screen.items():
         x, y = seen[name]
         assert y.grad is not None
@@ -175,7 +175,8 @@ def test_several_ranks_screen_the_whole_batch(tiny_config: Config, tmp_path: Pat
     "wrong", [3, [], {"layer1": 3}, {"layer1": {}}, {"layer1": {"zeros": "many"}}], ids=str
 )
 def test_a_saved_screen_that_is_none_is_refused(wrong: Any) -> None:
-    right = Screen(4, 2, 1, 3.0, 0.5).to_json()
+    found = Screen(num_zeros=4, num_certified=2, num_revived=1, ratio_max=3.0, ratio_median=0.5)
+    right = found.to_json()
     assert checked({"layer1": right}) == {"layer1": right}
     assert checked(None) is None
     if isinstance(wrong, dict) and isinstance(wrong["layer1"], dict) and wrong["layer1"]:

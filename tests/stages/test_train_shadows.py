@@ -15,10 +15,11 @@ from lcstool.distributed import ALONE, Group
 from lcstool.errors import InterruptedRunError
 from lcstool.optim import beta_lasso
 from lcstool.optim.shadows import Shadows
-from lcstool.stages.train import step
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainResult
+from lcstool.stages.train.extras import shadows
+from lcstool.stages.train.extras.shadows import ShadowedWeights
 from lcstool.stages.train.loop import Loop
+from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.setup import prepare
 
 Run = Callable[..., TrainResult]
@@ -49,8 +50,8 @@ class Spied(Shadows):
 def shadowed(monkeypatch: pytest.MonkeyPatch) -> type[Spied]:
     """Runs on the CPU keep shadows too."""
     Spied.made = 0
-    monkeypatch.setattr(step, "SHADOWED_DEVICES", ("cpu",))
-    monkeypatch.setattr(step, "Shadows", Spied)
+    monkeypatch.setattr(shadows, "SHADOWED_DEVICES", ("cpu",))
+    monkeypatch.setattr(shadows, "Shadows", Spied)
     return Spied
 
 
@@ -64,7 +65,7 @@ def assert_same_run(folder: Path, a: str, b: str) -> None:
 
 def run_plain(run_train: Run, config: TrainConfig) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step, "SHADOWED_DEVICES", ())
+        patch.setattr(shadows, "SHADOWED_DEVICES", ())
         run_train(config, "plain.safetensors")
 
 
@@ -159,17 +160,17 @@ def test_who_looks_at_gradients_keeps_the_weights(
     tiny_config: Config, shadowed: type[Spied], changes: dict[str, Any]
 ) -> None:
     settings = {"precision": "bf16"} if "optim" in changes else BF16
-    assert step.shadows_of(prepare(tiny_config(**(settings | changes))), ALONE) is None
+    assert ShadowedWeights.of(prepare(tiny_config(**(settings | changes))), ALONE) is None
 
 
 def test_nor_do_several_ranks_or_a_cpu_keep_them(
     tiny_config: Config, shadowed: type[Spied], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = prepare(tiny_config(**BF16))
-    assert step.shadows_of(setup, Group(0, 2)) is None
-    assert step.shadows_of(setup, ALONE) is not None
+    assert ShadowedWeights.of(setup, Group(0, 2)) is None
+    assert ShadowedWeights.of(setup, ALONE) is not None
     monkeypatch.undo()
-    assert step.shadows_of(setup, ALONE) is None
+    assert ShadowedWeights.of(setup, ALONE) is None
 
 
 @pytest.mark.gpu

@@ -19,11 +19,12 @@ from lcstool.checkpoint import open_checkpoint
 from lcstool.distributed import ALONE, Group
 from lcstool.errors import UsageError
 from lcstool.models import build_model
-from lcstool.models.build import WEIGHT_LAYERS, empty_model, weight_layers
+from lcstool.models.build import empty_model
+from lcstool.models.layers.parameters import WEIGHT_LAYERS, weight_layers
 from lcstool.stages.train import placement
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainResult
 from lcstool.stages.train.plan import plan
+from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.setup import prepare
 
 Run = Callable[..., TrainResult]

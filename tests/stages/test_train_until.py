@@ -15,7 +15,7 @@ from lcstool.data.preprocess import Preprocess
 from lcstool.errors import InterruptedRunError
 from lcstool.models import load_model
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainResult
+from lcstool.stages.train.result import TrainResult
 
 Run = Callable[..., TrainResult]
 Config = Callable[..., TrainConfig]

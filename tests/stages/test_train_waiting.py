@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lcstool.data.augment import AUGMENTATIONS
-from lcstool.models.build import NORM_LAYERS
+from lcstool.models.layers.parameters import NORM_LAYERS
 from lcstool.optim import BetaLasso, beta_lasso
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.loop import Loop

@@ -13,10 +13,10 @@ from lcstool.checkpoint import open_checkpoint, write_checkpoint
 from lcstool.data import load_dataset
 from lcstool.errors import BadInputError, LcsError, UsageError
 from lcstool.models import ARCHITECTURES, build_model
-from lcstool.models.build import weight_layers
+from lcstool.models.layers.parameters import weight_layers
 from lcstool.optim import BetaLasso
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import TrainResult
+from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.setup import build_optimizer, resolve_spec
 
 Run = Callable[..., TrainResult]

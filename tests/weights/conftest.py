@@ -31,7 +31,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Checkpoint]
                 else layer
                 for name, layer in layers.items()
             }
-            write_checkpoint(path, Header("model", layers=described), tensors)
+            write_checkpoint(path, Header(kind="model", layers=described), tensors)
         opened = open_checkpoint(path)
         path.unlink()  # the map keeps it
         return opened

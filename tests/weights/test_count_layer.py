@@ -148,7 +148,15 @@ def geometries(draw: st.DrawFn) -> ConvGeometry:
     assume(
         all(s + 2 * p >= d * (k - 1) + 1 for s, p, d, k in zip(size, padding, dilation, kernel, strict=True))
     )
-    return ConvGeometry((channels, *size), out_channels, kernel, stride, padding, dilation, groups)
+    return ConvGeometry(
+        in_shape=(channels, *size),
+        out_channels=out_channels,
+        kernel_size=kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
 
 
 def local_layer(geometry: ConvGeometry, weight: Tensor, mode: str) -> LocallyConnected2d:
@@ -197,13 +205,29 @@ def test_convolutions_and_local_layers(
 @pytest.mark.parametrize("groups", [1, 2])
 def test_padding_modes(saved: Saved, mode: str, groups: int) -> None:
     """Where two taps read one pixel, it has two connections."""
-    check_spatial(saved, ConvGeometry((2, 4, 5), 4, (3, 2), (2, 1), (2, 1), (1, 2), groups), mode, 150, 0)
+    check_spatial(
+        saved,
+        ConvGeometry(
+            in_shape=(2, 4, 5),
+            out_channels=4,
+            kernel_size=(3, 2),
+            stride=(2, 1),
+            padding=(2, 1),
+            dilation=(1, 2),
+            groups=groups,
+        ),
+        mode,
+        150,
+        0,
+    )
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
 @pytest.mark.parametrize("pads_inputs", [False, True])
 def test_embedded_dense_layers(saved: Saved, pads_inputs: bool, mode: str) -> None:
-    geometry = ConvGeometry((2, 4, 5), 3, (3, 3), (2, 2), (2, 1))
+    geometry = ConvGeometry(
+        in_shape=(2, 4, 5), out_channels=3, kernel_size=(3, 3), stride=(2, 2), padding=(2, 1)
+    )
     seen = pad_images(torch.zeros(1, 2, 4, 5), (2, 1), mode).shape[1:] if pads_inputs else (2, 4, 5)
     rows = torch.Size(geometry.out_shape).numel()
     weight_RK = sparse(rows, torch.Size(seen).numel(), density=0.1)
@@ -218,11 +242,17 @@ def test_embedded_dense_layers(saved: Saved, pads_inputs: bool, mode: str) -> No
 
 @pytest.mark.parametrize("rows_per_block", range(1, 7))
 def test_blocks_across_groups(saved: Saved, rows_per_block: int) -> None:
-    check_spatial(saved, ConvGeometry((4, 3, 3), 6, (2, 2), groups=2), "zeros", 32 * rows_per_block, 0)
+    check_spatial(
+        saved,
+        ConvGeometry(in_shape=(4, 3, 3), out_channels=6, kernel_size=(2, 2), groups=2),
+        "zeros",
+        32 * rows_per_block,
+        0,
+    )
 
 
 def test_local_units_are_compared_at_their_position(saved: Saved) -> None:
-    geometry = ConvGeometry((1, 3, 3), 2, (2, 2))
+    geometry = ConvGeometry(in_shape=(1, 3, 3), out_channels=2, kernel_size=(2, 2))
     weight = torch.arange(1.0, 33).view(2, 2, 2, 1, 2, 2)
     weight[1, 1, 0] = weight[0, 0, 0]  # elsewhere: sees other pixels
     assert count(saved, weight, {"a": geometry}).num_duplicate == 0
@@ -231,7 +261,7 @@ def test_local_units_are_compared_at_their_position(saved: Saved) -> None:
 
 
 def test_filters_are_compared_within_their_group(saved: Saved) -> None:
-    geometry = ConvGeometry((2, 3, 3), 4, (2, 2), groups=2)
+    geometry = ConvGeometry(in_shape=(2, 3, 3), out_channels=4, kernel_size=(2, 2), groups=2)
     weight = torch.arange(1.0, 17).view(4, 1, 2, 2)
     weight[2] = weight[0]  # the other group: sees another channel
     assert count(saved, weight, {"a": geometry}).num_duplicate == 0
@@ -291,7 +321,7 @@ def test_a_layer_of_many_blocks(saved: Saved) -> None:
 
 
 def test_the_one_hot_count_can_fail() -> None:
-    geometry = ConvGeometry((1, 3, 3), 1, (2, 2))
+    geometry = ConvGeometry(in_shape=(1, 3, 3), out_channels=1, kernel_size=(2, 2))
     ones = torch.ones(1, 1, 2, 2)
     expected = F.conv_transpose2d(ones[:, :, :1, :1].expand(1, 1, 2, 2), ones)[0].long()
     assert torch.equal(connections_by_one_hot(geometry, ones, "zeros"), expected)

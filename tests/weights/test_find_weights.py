@@ -23,7 +23,7 @@ from lcstool.weights import WeightTensor, find_weights, tensors
 from lcstool.weights.tensors import natural_key
 
 Saved = Callable[..., Checkpoint]
-GEOMETRY = ConvGeometry((4, 5, 6), 6, (3, 2), (2, 1), (1, 0))
+GEOMETRY = ConvGeometry(in_shape=(4, 5, 6), out_channels=6, kernel_size=(3, 2), stride=(2, 1), padding=(1, 0))
 
 
 def whole(weight: WeightTensor) -> Tensor:
@@ -137,7 +137,7 @@ def test_what_the_geometry_says(
 
 
 def test_a_grouped_local_layer(saved: Saved) -> None:
-    geometry = ConvGeometry((4, 5, 6), 6, (3, 2), groups=2)
+    geometry = ConvGeometry(in_shape=(4, 5, 6), out_channels=6, kernel_size=(3, 2), groups=2)
     (found,) = find_weights(saved({"a.weight": randn(3, 5, 6, 2, 3, 2)}, {"a": geometry}))
     assert (found.kind, found.num_units, found.fan_in) == ("local", 90, 12)
 
@@ -158,7 +158,7 @@ def test_geometry_that_makes_no_sense(saved: Saved) -> None:
 )
 def test_embedded_networks(saved: Saved, to: str, pad_inputs: bool) -> None:
     """Biases of local layers, one a position, have three axes and are no weights."""
-    spec = ModelSpec("vanilla-cnn", (16, 16), 3, 5, 2)
+    spec = ModelSpec(arch="vanilla-cnn", image=(16, 16), channels=3, classes=5, alpha=2)
     model, found = embedded_model(spec, to, pad_inputs=pad_inputs), trace(empty_model(spec), spec.in_shape)
     weights = find_weights(saved(model.state_dict(), found.layers_json()))
     convs = list(found.layers)

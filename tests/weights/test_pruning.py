@@ -7,12 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from lcstool.checkpoint import Checkpoint, CsrTensor
 from lcstool.errors import NonFiniteError
 from lcstool.weights import WeightTensor, count_layer, find_weights, tensors
-from lcstool.weights.pruning import prune_below, prune_magnitude
+from lcstool.weights.pruning import num_pruned, prune_below, prune_magnitude, prune_tensors
 
 Saved = Callable[..., Checkpoint]
 DTYPES = st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -43,7 +44,7 @@ def sorted_out(weights: Sequence[Tensor], fraction: float) -> list[Tensor]:
     magnitude = torch.cat([weight.double().abs().flatten() for weight in weights])
     order = torch.argsort(magnitude, stable=True)
     kept = torch.ones(len(magnitude), dtype=torch.bool)
-    kept[order[: math.floor(fraction * len(magnitude) + 0.5)]] = False
+    kept[order[: round(fraction * len(magnitude))]] = False
     parts = kept.split([weight.numel() for weight in weights])
     return [torch.where(part.view_as(w), w, 0) for part, w in zip(parts, weights, strict=True)]
 
@@ -89,10 +90,55 @@ def test_continuous_weights_are_pruned_by_the_exact_count(
     found = whole(prune_magnitude(opened(saved, weights), fraction, "global"))
     check_same(found, sorted_out(weights, fraction))
     total = sum(weight.numel() for weight in weights)
-    pruned = math.floor(fraction * total + 0.5)
+    pruned = num_pruned(fraction, total)
     if all(bool(weight.all()) for weight in weights):
         assert sum(int(torch.count_nonzero(weight)) for weight in found) == total - pruned
     assert sum(int((a != b).sum()) for a, b in zip(found, weights, strict=True)) <= pruned
+
+
+def test_half_of_five_weights_is_two(saved: Saved) -> None:
+    """As torch.nn.utils.prune rounds, and Python: a half goes to the even number."""
+    (found,) = whole(prune_magnitude(opened(saved, [torch.tensor([[1.0, 2, 3, 4, 5]])]), 0.5, "global"))
+    assert found.tolist() == [[0, 0, 3, 4, 5]]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    count=st.integers(1, 300),
+    fraction=st.one_of(st.floats(0, 1), st.sampled_from([0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95])),
+)
+def test_the_count_is_that_of_torch(count: int, fraction: float) -> None:
+    layer = nn.Linear(count, 1)
+    prune.l1_unstructured(layer, "weight", amount=fraction)
+    assert num_pruned(fraction, count) == int((layer.weight_mask == 0).sum())
+
+
+@settings(max_examples=200, deadline=None)
+@given(weights=layers(), fraction=st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0])))
+def test_a_network_in_memory_is_pruned_as_a_file_is(
+    saved: Saved, weights: list[Tensor], fraction: float
+) -> None:
+    """Ties in the order of the layers, whatever the order of the names; what is no weight stays."""
+    named = {f"layer{10 - index}.weight": weight for index, weight in enumerate(weights)}
+    others = {
+        "layer1.bias": torch.ones(2, 2, 3),
+        "input.mean": torch.ones(3),
+        "places": torch.ones(2, 2).int(),
+    }
+    found = prune_tensors(others | named, fraction)
+    assert list(found) == [*others, *named]
+    assert all(found[name] is tensor for name, tensor in others.items())
+    from_file = prune_magnitude(find_weights(saved(others | named)), fraction, "global")
+    check_same([found[weight.name] for weight in from_file], whole(from_file))
+
+
+def test_networks_in_memory_are_left_as_they_were() -> None:
+    weight = torch.tensor([[1.0, -1.0, 3.0, 2.0]])
+    assert prune_tensors({"fc.weight": weight}, 0.5)["fc.weight"].tolist() == [[0, 0, 3, 2]]
+    assert weight.tolist() == [[1, -1, 3, 2]]
+    assert prune_tensors({}, 0.5) == {}
+    with pytest.raises(NonFiniteError, match=r"^tensor 'fc.weight' holds NaN or infinite"):
+        prune_tensors({"fc.weight": weight / 0}, 0.5)
 
 
 def test_neighbouring_magnitudes_are_told_apart(saved: Saved) -> None:

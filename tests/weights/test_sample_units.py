@@ -65,7 +65,9 @@ def test_local_units_on_one_hot_images(
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("pads_inputs", [False, True])
 def test_dense_units(saved: Saved, pads_inputs: bool, mode: str) -> None:
-    geometry = ConvGeometry((2, 4, 5), 3, (3, 3), (2, 2), (2, 1))
+    geometry = ConvGeometry(
+        in_shape=(2, 4, 5), out_channels=3, kernel_size=(3, 3), stride=(2, 2), padding=(2, 1)
+    )
     layer = FullyConnected2d(geometry, False, pads_inputs, mode).double()
     weight = opened(saved, layer.weight.detach(), geometry, mode)
     assert seen(weight) == ((2, 8, 7) if pads_inputs else (2, 4, 5))
@@ -76,7 +78,7 @@ def test_dense_units(saved: Saved, pads_inputs: bool, mode: str) -> None:
 
 
 def test_grid_shapes(saved: Saved) -> None:
-    geometry = ConvGeometry((3, 4, 4), 2, (3, 3), padding=(1, 1))
+    geometry = ConvGeometry(in_shape=(3, 4, 4), out_channels=2, kernel_size=(3, 3), padding=(1, 1))
     dense = opened(saved, randn(5, 48), None)
     assert grid_shape(dense, (3, 4, 4)) == (3, 4, 4)
     assert grid_shape(dense, (3, 4, 5)) is None
@@ -125,7 +127,7 @@ def test_samples_meet_every_column_of_a_grid() -> None:
 @pytest.mark.parametrize("max_units", [1, 7, 20])
 def test_a_sample_of_local_units(saved: Saved, max_units: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensors, "_BLOCK_BYTES", 700)
-    geometry = ConvGeometry((2, 5, 4), 3, (2, 2), groups=1)
+    geometry = ConvGeometry(in_shape=(2, 5, 4), out_channels=3, kernel_size=(2, 2), groups=1)
     weight = opened(saved, randn(4, 3, 3, 2, 2, 2), geometry)
     everything = sample_units(weight, (2, 5, 4))
     assert torch.equal(sample_units(weight, (2, 5, 4), max_units), everything[sampled_units(36, max_units)])
@@ -139,7 +141,9 @@ def prepared(images_BCHW: Tensor, seed: int) -> Tensor:
 
 
 def test_pixels_are_put_back(saved: Saved) -> None:
-    geometry = ConvGeometry((2, 5, 4), 3, (3, 3), (2, 2), (1, 2))
+    geometry = ConvGeometry(
+        in_shape=(2, 5, 4), out_channels=3, kernel_size=(3, 3), stride=(2, 2), padding=(1, 2)
+    )
     images_BCHW = torch.randint(0, 255, (9, 2, 5, 4), generator=torch.Generator().manual_seed(1)).double()
     order = pixel_permutation(5, 4, 3)
     shown_BCHW = prepared(images_BCHW, 3)

@@ -1,10 +1,9 @@
 """Data augmentation of whole batches, on the device the images are on.
 
-Every random choice is drawn for the whole batch from a CPU generator, so the choices are the same on every
-device and no device is ever waited for; no Python loop runs over images. The operations reproduce Pillow's
-pixel for pixel.
+Every random choice is drawn for the whole batch from a CPU generator, so that the choices are the same on every device
+and no device is waited for. No Python loop runs over images. The operations give the same pixels as Pillow's.
 
-A further augmentation is one file with a factory, and one line in `AUGMENTATIONS`.
+To add an augmentation, write a file with a function that makes it, and add a line to `AUGMENTATIONS`.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""One operation an image, applied to a batch family by family.
+"""Apply to each image of a batch the operation that was chosen for it.
 
-The batch is sorted by operation and put back afterwards. The sort is done on the host, so each operation is a
-contiguous slice whose length the host knows.
+The batch is sorted by operation, worked on one operation at a time, and put back in order. The sort is done on the
+host, so that the host knows how long each operation's slice is.
 
 Shape suffixes: B images of the batch, N images of one family, C channels, H rows, W columns, V = 256 values.
 """
@@ -18,7 +18,7 @@ from lcstool.devices import send
 
 
 def apply_choice(x_BCHW: Tensor, choice: Choice) -> Tensor:
-    """Applies its chosen operation to each image.
+    """Applies to each image its chosen operation.
 
     Args:
         x_BCHW: uint8 images on any device.

@@ -60,7 +60,7 @@ def table(height: int, width: int) -> PolicyTable:
 def build() -> PolicyAugmentation:
     """One of the 25 sub-policies an image, then crop and flip.
 
-    Departs: levels become magnitudes as in torchvision (enhancements lie on either side of 1 by chance); the
-    paper crops and flips first, and ends with a further Cutout of 16 pixels, which is not done here.
+    Departs: levels become magnitudes as in torchvision (an enhancement is as likely below 1 as above); the paper
+    crops and flips first, and ends with a further Cutout of 16 pixels, which is not done here.
     """
     return PolicyAugmentation(table)

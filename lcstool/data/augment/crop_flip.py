@@ -1,4 +1,4 @@
-"""Random crop of the zero-padded image and random horizontal flip, in one gather.
+"""Random crop of the zero-padded image and random horizontal flip, in one step.
 
 Shape suffixes: B images of the batch, C channels, H rows, W columns, P = H*W pixels.
 """
@@ -21,7 +21,7 @@ def check_images(x_BCHW: Tensor) -> None:
 
 
 def padding(side: int) -> int:
-    """Pixels of padding on each end of an axis: 4 at 32 pixels, in proportion elsewhere, at least 1."""
+    """Pixels of padding on each end of an axis: 4 for 32 pixels, in proportion for other sizes, at least 1."""
     return max(1, round(side / 8))
 
 

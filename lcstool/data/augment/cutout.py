@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lcstool.devices import send
 
-#: The colour Fast AutoAugment fills with, and its grey version for images that have not three channels.
+#: The colour that Fast AutoAugment fills with, and its grey version for images of other than three channels.
 FILL_COLOR, FILL_GREY = (125, 123, 114), 123
 
 

@@ -1,4 +1,4 @@
-"""What an augmentation does to the images of a batch, decided on the host before any image is touched.
+"""The random choices of an augmentation for a batch, drawn on the host before any image is touched.
 
 Shape suffixes: B images of the batch; 3 are the row shift, the column shift and whether to mirror.
 """
@@ -20,7 +20,7 @@ class Draw:
 
     Attributes:
         choices: Operations, applied one after the other.
-        shift_flip_B3: What comes last, as in `shift_flip`; None where nothing is done to the images at all.
+        shift_flip_B3: The crop and flip that come last, as in `shift_flip`; None if nothing at all is done to them.
     """
 
     choices: tuple[Choice, ...] = ()
@@ -33,7 +33,7 @@ class Draw:
 
     @staticmethod
     def join(draws: Sequence["Draw"]) -> "Draw":
-        """The choices of batches of one augmentation, one batch after the other."""
+        """The choices of several batches, one batch after the other."""
         if len(draws) == 1:
             return draws[0]
         rests = [draw.shift_flip_B3 for draw in draws if draw.shift_flip_B3 is not None]
@@ -42,9 +42,9 @@ class Draw:
 
 
 class Augmentation:
-    """Random changes of images; this one changes nothing.
+    """Random changes of images; this base class changes nothing.
 
-    Drawing and applying are apart, so that the choices of several batches can be applied together, and those of one
+    Drawing and applying are two steps, so that the choices of several batches can be applied at once, and those of one
     batch to a part of it. What becomes of an image depends on its own choices alone.
     """
 

@@ -1,7 +1,7 @@
-"""Shear, translation and rotation of a batch: one nearest-neighbour affine map with a matrix an image.
+"""Shear, translation and rotation of a batch: one affine map for each image, with nearest-neighbour sampling.
 
-The map goes from an output pixel to its source, in 16.16 fixed point as in Pillow's affine transform, so the
-chosen source pixels are Pillow's own. 32-bit arithmetic holds sides up to about 16,000 pixels.
+The map goes from an output pixel to its source. It is computed in fixed point with 16 bits after the point, as in
+Pillow's affine transform, so that it chooses the same source pixels; sides can have up to about 16,000 pixels.
 
 Shape suffixes: N images, C channels, H rows, W columns, P = H*W pixels; 6 are the coefficients (a, b, c, d,
 e, f) of source column = a*x + b*y + c, source row = d*x + e*y + f.

@@ -1,4 +1,4 @@
-"""Magnitudes by level, shared by AutoAugment, RandAugment and TrivialAugment.
+"""From levels (0, 1, ...) to magnitudes of operations, for AutoAugment, RandAugment and TrivialAugment.
 
 Shape suffixes: L levels.
 """
@@ -11,9 +11,9 @@ from torch import Tensor
 from lcstool.data.augment.operations import ENHANCE, Op
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ranges:
-    """The strongest level of each operation, level 0 being the weakest.
+    """The magnitude of each operation at the strongest level; level 0 is the weakest.
 
     Args:
         shear: Tangent.
@@ -32,7 +32,9 @@ class Ranges:
 
 def paper_ranges(height: int, width: int) -> Ranges:
     """The ranges of AutoAugment and RandAugment; translations reach 150 pixels of 331, as in torchvision."""
-    return Ranges(0.3, (150 / 331 * width, 150 / 331 * height), 30.0, 0.9, 4)
+    return Ranges(
+        shear=0.3, translate=(150 / 331 * width, 150 / 331 * height), rotate=30.0, enhance=0.9, bits=4
+    )
 
 
 def magnitudes(op: Op, num_levels: int, ranges: Ranges) -> tuple[Tensor, Tensor]:
@@ -58,5 +60,5 @@ def magnitudes(op: Op, num_levels: int, ranges: Ranges) -> tuple[Tensor, Tensor]
 
 
 def _evenly(strongest: float, num_levels: int) -> Tensor:
-    # In single precision first: a translation of exactly n pixels must not be cut to n - 1.
+    # In single precision: in double, a translation of n pixels could come out just below n and be cut to n - 1.
     return torch.linspace(0.0, strongest, num_levels).to(torch.float64)

@@ -1,4 +1,4 @@
-"""Point operations: a table of 256 new values an image and channel, then one gather.
+"""Point operations, where a pixel's new value depends on its old one: a table of 256 values for each image and channel.
 
 Shape suffixes: N images, C channels, H rows, W columns, P = H*W pixels, V = 256 values; 1 marks a broadcast
 axis.
@@ -24,7 +24,7 @@ def auto_contrast(x_NCHW: Tensor, _: Tensor) -> Tensor:
     x_NCP, ramp_V = x_NCHW.flatten(2), _ramp(x_NCHW.device)
     low_NC1 = x_NCP.amin(2, keepdim=True).to(torch.float64)
     span_NC1 = x_NCP.amax(2, keepdim=True).to(torch.float64) - low_NC1
-    # A true division: torch computes number / tensor by way of the reciprocal, whose last bit differs.
+    # A tensor of 255s, since torch computes number / tensor as a product with the reciprocal: the last bit differs.
     scale_NC1 = torch.full_like(span_NC1, 255.0) / span_NC1.clamp(min=1)
     stretched_NCV = (ramp_V * scale_NC1 + -low_NC1 * scale_NC1).clamp_(0, 255).long()
     return torch.where(span_NC1 > 0, stretched_NCV, ramp_V)

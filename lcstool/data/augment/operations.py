@@ -1,7 +1,6 @@
-"""The vocabulary of the policies: the image operations, and one choice of operation an image.
+"""The image operations that policies are made of, and a choice of one operation for each image of a batch.
 
-Operations of one family stand together in the numbering, so a stable sort by operation also groups images
-by family.
+Operations of one family have neighbouring numbers, so that sorting images by operation also sorts them by family.
 
 Shape suffixes: B images of the batch.
 """

@@ -15,15 +15,15 @@ from lcstool.data.augment.draw import Augmentation, Draw
 from lcstool.data.augment.operations import Choice, Op
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PolicyTable:
-    """Rows of operations; a magnitude is `middle` plus or minus `swing`, each sign as likely.
+    """Rows of operations. A magnitude is `middle` plus or minus `swing`, with equal probability.
 
     Args:
         op_RS: Operation codes, int64.
         probability_RS: Probability that a slot is applied at all, 0..1, float64.
         middle_RS: Middle of the magnitude, in the units of `Op`, float64.
-        swing_RS: Its distance from the middle, float64.
+        swing_RS: Distance of the magnitude from the middle, float64.
     """
 
     op_RS: Tensor

@@ -17,12 +17,17 @@ WIDE = Ranges(shear=0.99, translate=(32.0, 32.0), rotate=135.0, enhance=0.99, bi
 
 
 def _table(ranges: Ranges, levels: list[int]) -> PolicyTable:
-    """One row an operation and level, all of the same weight."""
+    """One row for each operation and level, all equally likely."""
     magnitude_K2L = [torch.stack(magnitudes(op, NUM_LEVELS, ranges))[:, levels] for op in OPERATIONS]
     middle_R, swing_R = torch.cat(magnitude_K2L, dim=1).unbind(0)
     op_R = torch.tensor([int(op) for op in OPERATIONS]).repeat_interleave(len(levels))
     always_R = torch.ones(len(op_R), dtype=torch.float64)
-    return PolicyTable(op_R[:, None], always_R[:, None], middle_R[:, None], swing_R[:, None])
+    return PolicyTable(
+        op_RS=op_R[:, None],
+        probability_RS=always_R[:, None],
+        middle_RS=middle_R[:, None],
+        swing_RS=swing_R[:, None],
+    )
 
 
 def rand_augment(num_ops: int = 2, magnitude: int = 9) -> PolicyAugmentation:

@@ -7,10 +7,10 @@ import math
 
 from torch import nn
 
-from lcstool.models import ModelSpec
 from lcstool.models.architectures.vanilla_cnn import append_pool
 from lcstool.models.layers.geometry import ConvGeometry
 from lcstool.models.layers.local import SeededDropout
+from lcstool.models.spec import ModelSpec
 
 # Channels / alpha, kernel size, stride, padding, and whether pooling follows.
 LAYERS = (
@@ -32,7 +32,13 @@ def build(spec: ModelSpec) -> nn.Sequential:
     shape = (spec.channels, *spec.image)
     for index, (factor, kernel, stride, padding, pooled) in enumerate(LAYERS, start=1):
         channels = factor * spec.alpha
-        geometry = ConvGeometry(shape, channels, (kernel,) * 2, (stride,) * 2, (padding,) * 2)
+        geometry = ConvGeometry(
+            in_shape=shape,
+            out_channels=channels,
+            kernel_size=(kernel,) * 2,
+            stride=(stride,) * 2,
+            padding=(padding,) * 2,
+        )
         model.add_module(f"layer{index}", nn.Conv2d(shape[0], channels, kernel, stride, padding))
         model.add_module(f"relu{index}", nn.ReLU())
         shape = geometry.out_shape

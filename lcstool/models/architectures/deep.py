@@ -8,10 +8,10 @@ import math
 
 from torch import nn
 
-from lcstool.models import ModelSpec
 from lcstool.models.architectures.shallow import fully_connected_head
 from lcstool.models.layers.geometry import ConvGeometry
 from lcstool.models.layers.spatial import spatial_block
+from lcstool.models.spec import ModelSpec
 
 CHANNELS_AND_STRIDES = ((1, 1), (2, 2), (2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2))  # channels / alpha
 
@@ -21,7 +21,13 @@ def build(spec: ModelSpec) -> nn.Sequential:
     model = nn.Sequential()
     shape = (spec.channels, *spec.image)
     for index, (channels, stride) in enumerate(CHANNELS_AND_STRIDES, start=1):
-        geometry = ConvGeometry(shape, channels * spec.alpha, (3, 3), stride=(stride, stride), padding=(1, 1))
+        geometry = ConvGeometry(
+            in_shape=shape,
+            out_channels=channels * spec.alpha,
+            kernel_size=(3, 3),
+            stride=(stride, stride),
+            padding=(1, 1),
+        )
         spatial_block(model, index, spec.arch.removeprefix("d-"), geometry)
         shape = geometry.out_shape
     fully_connected_head(model, 9, math.prod(shape), 64 * spec.alpha, spec)

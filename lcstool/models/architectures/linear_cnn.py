@@ -1,10 +1,11 @@
 """The linear CNN: one convolution, averaged over positions and filters to one number f, which regresses a label 0 or 1.
 
-f is the inner product of the image's mean patch with the mean filter, so that its training is least squares. It is
-given as the scores (1 - f, f) of the two classes: their mean squared error from one-hot labels is (f - label)^2, and
-the larger of them says on which side of 1/2 f is. So `--loss mse` over N images is 1/N ||K w - y||^2, K holding the
-mean patches and w the mean filter, and each of M filters descends 2/(N M) K^T (K w - y). It is the theory's where the
-pixels are not normalised (`--normalize none`), a batch is all images, and there is no augmentation or schedule.
+f is the inner product of the image's mean patch with the mean filter, so training it is linear least squares. The
+network outputs (1 - f, f) as the scores of the two classes: their mean squared error from one-hot labels is
+(f - label)^2, and the larger one says on which side of 1/2 f lies. So `--loss mse` over N images is 1/N ||K w - y||^2,
+where the rows of K are the mean patches and w is the mean filter; the gradient of each of M filters is
+2/(N M) K^T (K w - y). Training follows the paper's theory exactly where pixels are not normalised
+(`--normalize none`), a batch is all images, and there is neither augmentation nor a schedule.
 
 Ref: Chowers & Weiss 2023 (arXiv 2206.02454), section 4.
 """
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lcstool.errors import UsageError
-from lcstool.models import ModelSpec
+from lcstool.models.spec import ModelSpec
 
 
 class GlobalMean(nn.Module):

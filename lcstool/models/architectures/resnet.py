@@ -5,8 +5,8 @@ Ref: He et al. 2016 (arXiv 1512.03385); Neyshabur 2020 (arXiv 2007.13657), Fig. 
 
 from torch import Tensor, nn
 
-from lcstool.models import ModelSpec
 from lcstool.models.layers.local import SeededDropout
+from lcstool.models.spec import ModelSpec
 
 
 class BasicBlock(nn.Module):

@@ -7,15 +7,21 @@ import math
 
 from torch import nn
 
-from lcstool.models import ModelSpec
 from lcstool.models.layers.geometry import ConvGeometry
 from lcstool.models.layers.local import SeededDropout
 from lcstool.models.layers.spatial import spatial_block
+from lcstool.models.spec import ModelSpec
 
 
 def build(spec: ModelSpec) -> nn.Sequential:
     """9x9, stride 2, padding 4 to alpha channels; FC(24 alpha); FC(classes); batch norm and ReLU between."""
-    geometry = ConvGeometry((spec.channels, *spec.image), spec.alpha, (9, 9), stride=(2, 2), padding=(4, 4))
+    geometry = ConvGeometry(
+        in_shape=(spec.channels, *spec.image),
+        out_channels=spec.alpha,
+        kernel_size=(9, 9),
+        stride=(2, 2),
+        padding=(4, 4),
+    )
     model = nn.Sequential()
     spatial_block(model, 1, spec.arch.removeprefix("s-"), geometry)
     fully_connected_head(model, 2, math.prod(geometry.out_shape), 24 * spec.alpha, spec)

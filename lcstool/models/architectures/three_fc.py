@@ -7,8 +7,8 @@ import math
 
 from torch import nn
 
-from lcstool.models import ModelSpec
 from lcstool.models.architectures.shallow import fully_connected_head
+from lcstool.models.spec import ModelSpec
 
 
 def build(spec: ModelSpec) -> nn.Sequential:

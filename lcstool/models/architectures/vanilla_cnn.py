@@ -7,9 +7,9 @@ import math
 
 from torch import nn
 
-from lcstool.models import ModelSpec
 from lcstool.models.layers.geometry import ConvGeometry
 from lcstool.models.layers.local import SeededDropout
+from lcstool.models.spec import ModelSpec
 
 # Kernel size, stride, padding of each convolution; 3/2 max pooling follows each.
 LAYERS = ((4, 2, 2), (5, 1, 2), (3, 1, 1))
@@ -20,7 +20,13 @@ def build(spec: ModelSpec) -> nn.Sequential:
     model = nn.Sequential()
     shape = (spec.channels, *spec.image)
     for index, (kernel, stride, padding) in enumerate(LAYERS, start=1):
-        geometry = ConvGeometry(shape, spec.alpha, (kernel,) * 2, (stride,) * 2, (padding,) * 2)
+        geometry = ConvGeometry(
+            in_shape=shape,
+            out_channels=spec.alpha,
+            kernel_size=(kernel,) * 2,
+            stride=(stride,) * 2,
+            padding=(padding,) * 2,
+        )
         model.add_module(f"layer{index}", nn.Conv2d(shape[0], spec.alpha, kernel, stride, padding))
         model.add_module(f"relu{index}", nn.ReLU())
         shape = append_pool(model, index, geometry.out_shape)
@@ -39,5 +45,5 @@ def append_pool(
     """
     window = (min(side, shape[1]), min(side, shape[2]))
     model.add_module(f"pool{index}", nn.MaxPool2d(window, 2))
-    pooled = ConvGeometry(shape, shape[0], window, (2, 2))
+    pooled = ConvGeometry(in_shape=shape, out_channels=shape[0], kernel_size=window, stride=(2, 2))
     return pooled.out_shape

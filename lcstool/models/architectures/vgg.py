@@ -7,11 +7,11 @@ import math
 
 from torch import nn
 
-from lcstool.models import ModelSpec
 from lcstool.models.architectures.vanilla_cnn import append_pool
 from lcstool.models.layers.local import SeededDropout
+from lcstool.models.spec import ModelSpec
 
-# Convolutions in each group, by the number of layers of the original; its three last, dense ones become one.
+# Convolutions in each group, by the number in the network's name; it counts three dense layers, here there is one.
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 WIDTHS = (1, 2, 4, 8, 8)  # channels of a group / alpha
 

@@ -11,7 +11,7 @@ from lcstool.models.spec import ModelSpec
 
 
 def build(spec: ModelSpec) -> nn.Module:
-    """The network with untrained weights; its dropout draws from an explicit generator, as ours does.
+    """The network, untrained, with its dropout replaced by one that draws from an explicit generator.
 
     Raises:
         BadInputError: for a name torchvision does not know as a classifier of images.

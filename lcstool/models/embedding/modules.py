@@ -1,7 +1,7 @@
-"""Turn a convolutional network into its fully- or locally-connected equal: the modules, without their numbers.
+"""Replace the convolutions of a network by dense or local layers: the modules, without the values of their weights.
 
-Only the layers change; pooling, activations, dropout, shortcuts and linear layers stay what and where they are,
-since every embedded layer takes and gives images as the convolution did.
+Only these layers and their batch norms change. Pooling, activations, dropout, shortcuts and linear layers stay, since
+an embedded layer takes and outputs images just as the convolution did.
 
 Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), section 3.
 """
@@ -21,7 +21,7 @@ def embed_modules(model: nn.Module, found: Trace, embedding: Embedding) -> None:
     Args:
         model: The convolutional network, on the meta device.
         found: Its trace.
-        embedding: What to replace by what.
+        embedding: Which layers to replace, and by what.
 
     Raises:
         BadInputError: naming a layer that is not there or cannot be embedded so.
@@ -51,14 +51,14 @@ def embed_modules(model: nn.Module, found: Trace, embedding: Embedding) -> None:
 
 
 def takes_part(norm: str, found: Trace, embedding: Embedding) -> bool:
-    """Whether a batch norm goes with the embedded layers: it follows one, or follows none and all are embedded."""
+    """Whether a batch norm is embedded too: it follows an embedded layer; or no layer, and all layers are embedded."""
     chosen = dict(embedding.layers)
     follows = found.norms[norm].follows
     return follows in chosen if follows is not None else set(chosen) == set(found.layers)
 
 
 def folding_layer(name: str, norm: TracedNorm) -> str:
-    """The layer a batch norm can be folded into; BadInputError if it follows none."""
+    """The layer that a batch norm can be folded into; BadInputError if it follows none."""
     if norm.follows is None:
         raise BadInputError(
             f"batch norm {name!r} follows no convolution that it could be folded into",

@@ -1,4 +1,4 @@
-"""The embedding Phi in numbers: a convolution's weights as a matrix, and back.
+"""The map Phi: from a convolution's weights to the matrix of a dense layer that computes the same, and back.
 
 Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), section 3.
 """
@@ -17,7 +17,7 @@ from lcstool.models.layers.local import LocallyConnected2d
 
 
 def filters_of(layer: nn.Module, scale_OL: Tensor | None = None) -> Tensor:
-    """The filters of a convolution or local layer as (O, L or 1, K), each times its scale (O, L or 1)."""
+    """The filters of a convolution (O, 1, K) or a local layer (O, L, K), each times its scale (O, 1) or (O, L)."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     if isinstance(layer, LocallyConnected2d):
@@ -28,9 +28,9 @@ def filters_of(layer: nn.Module, scale_OL: Tensor | None = None) -> Tensor:
 
 
 def dense_matrix(support: Support, filters_OLK: Tensor) -> StreamedTensor:
-    """The matrix (O * L, D), made one output channel at a time into one reused block of L rows.
+    """The matrix (O * L, D), made one output channel at a time, in one block of L rows that is used again and again.
 
-    Every output channel of a group fills the same entries, so only those are written again.
+    All output channels of a group fill the same entries of the block, so that only those are written again.
     """
     num_columns = support.num_columns
     shape = (len(filters_OLK) * support.num_positions, num_columns)
@@ -51,23 +51,23 @@ def dense_matrix(support: Support, filters_OLK: Tensor) -> StreamedTensor:
 
 
 def csr_matrix(support: Support, filters_OLK: Tensor) -> CsrTensor:
-    """The same matrix compressed: every entry that the convolution can reach, zero or not."""
+    """The same matrix in compressed rows; it keeps every entry that the convolution can reach, zero or not."""
     channels, positions = len(filters_OLK), support.num_positions
     counts_L = torch.bincount(support.row_N, minlength=positions)
     crow = torch.cat([torch.zeros(1, dtype=torch.int64), counts_L.repeat(channels).cumsum(0)])
     return CsrTensor(
-        filters_OLK.dtype,
-        (channels * positions, support.num_columns),
-        crow,
-        lambda: (support.column_N + support.column_offset(channel) for channel in range(channels)),
-        lambda: (support.entry_values(filter_LK) for filter_LK in filters_OLK),
+        dtype=filters_OLK.dtype,
+        shape=(channels * positions, support.num_columns),
+        crow=crow,
+        columns=lambda: (support.column_N + support.column_offset(channel) for channel in range(channels)),
+        values=lambda: (support.entry_values(filter_LK) for filter_LK in filters_OLK),
     )
 
 
 def pull_back(support: Support, matrix: Tensor) -> Tensor:
-    """Phi transposed: for every weight of the convolution, the sum over the entries it stands in (O, K).
+    """The transpose of Phi: for every weight of the convolution, the sum of the entries in which it stands, (O, K).
 
-    Applied to the gradient of the embedded layer it gives the gradient of the convolution.
+    From the gradient of the embedded layer it makes the gradient of the convolution.
 
     Args:
         support: Of the convolution.
@@ -110,7 +110,7 @@ def put_entries(support: Support, matrix: Tensor, entries_ON: Tensor) -> None:
 
 
 def push_forward(support: Support, weights_OK: Tensor) -> Tensor:
-    """Phi: the entries (O, N) of the embedded layer whose convolution has these weights."""
+    """Phi itself: from the weights of a convolution (O, K) to the entries (O, N) of the embedded layer's matrix."""
     taps_OM = weights_OK[:, support.tap_M.to(weights_OK.device)]
     if support.is_tying:
         return taps_OM

@@ -1,8 +1,8 @@
-"""Which entries of a fully-connected layer a convolution can reach, and which of its weights stands in each.
+"""Where a convolution's weights stand in the matrix of the dense layer that equals it.
 
-The embedding Phi writes a convolution as a matrix of (O * P * Q) x (C * H * W), channel-major on both sides.
-Every output channel of a group reaches the same entries, so one description of the rows of one output channel
-serves them all: a `Support`.
+The embedding Phi writes a convolution as a matrix of (O * P * Q) x (C * H * W), channel-major on both sides. Most
+entries are zero whatever the weights are; the others are the convolution's support. It looks the same in the rows of
+all output channels of a group, so a `Support` describes the rows of one.
 
 Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), section 3.
 """
@@ -17,17 +17,17 @@ from lcstool.errors import BadInputError
 from lcstool.models.layers.geometry import ConvGeometry
 
 # Shape suffixes: O output channels, L = P * Q output positions, D = C * H * W columns, K = C / groups * I * J
-# weights of a filter, N entries of one output channel's rows, M taps that land in them (M > N only where a
-# padding mode makes two taps read one pixel), T = I * J taps of one channel.
+# weights of a filter, N entries of one output channel's rows, M taps. A tap is one weight of a filter on one pixel;
+# it lands in an entry (M > N only where a padding mode lets two taps read one pixel). T = I * J taps of one channel.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Support:
     """The entries that a convolution reaches in the rows of one output channel of its first group.
 
     Attributes:
         geometry: Of the convolution.
-        pad_inputs: Whether the matrix sees the padded image, zeros included (dA19's form).
+        pad_inputs: Whether the matrix multiplies the padded image, zeros included, as in d'Ascoli et al. 2019.
         row_N, column_N: Position (0..L-1) and column of each entry, in row-major order.
         entry_M, tap_M: For every tap that lands inside: its entry, and its index (0..K-1) in the filter.
     """
@@ -59,7 +59,7 @@ class Support:
 
     @property
     def is_tying(self) -> bool:
-        """Whether every entry is one tap (then entry m is tap m), so that entries are tied, not summed."""
+        """Whether every entry holds one weight (entry m is tap m); reflect or replicate padding can add up several."""
         return len(self.entry_M) == len(self.row_N)
 
     @property
@@ -68,11 +68,11 @@ class Support:
 
     @cached_property
     def uses_K(self) -> Tensor:
-        """How many entries of one output channel's rows each weight of a filter stands in: the orbit sizes."""
+        """In how many entries of one output channel's rows each weight of a filter stands: the sizes of the orbits."""
         return torch.bincount(self.tap_M, minlength=self.geometry.patch_size)
 
     def column_offset(self, output_channel: int) -> int:
-        """What to add to the columns for this output channel, whose group may not be the first."""
+        """What to add to the columns for this output channel: its group's first column."""
         channels, height, width = self.in_shape
         group = output_channel // (self.geometry.out_channels // self.geometry.groups)
         return group * (channels // self.geometry.groups) * height * width
@@ -91,7 +91,7 @@ class Support:
 def convolution_support(
     geometry: ConvGeometry, pad_inputs: bool = False, padding_mode: str = "zeros"
 ) -> Support:
-    """Work out the support of a convolution by index arithmetic.
+    """The support of a convolution, by index arithmetic.
 
     Args:
         geometry: Of the convolution.
@@ -123,7 +123,14 @@ def convolution_support(
     order = torch.argsort(key_M, stable=True)
     key_N, entry_M = torch.unique_consecutive(key_M[order], return_inverse=True)
     size = channels * height * width
-    return Support(geometry, pad_inputs, key_N // size, key_N % size, entry_M, tap_M[order])
+    return Support(
+        geometry=geometry,
+        pad_inputs=pad_inputs,
+        row_N=key_N // size,
+        column_N=key_N % size,
+        entry_M=entry_M,
+        tap_M=tap_M[order],
+    )
 
 
 def _sources(geometry: ConvGeometry, axis: int, side: int, pad: int, mode: str) -> Tensor:

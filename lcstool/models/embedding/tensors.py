@@ -1,22 +1,19 @@
-"""The tensors of an embedded network, from those of the network it equals.
+"""The tensors of an embedded network, made from those of the network that it equals.
 
 Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), section 3.
 """
-
-from dataclasses import replace
 
 from torch import Tensor, nn
 
 from lcstool.checkpoint import CsrTensor, StreamedTensor
 from lcstool.errors import BadInputError
-from lcstool.models.build import empty_model
 from lcstool.models.embedding.modules import folding_layer, takes_part
 from lcstool.models.embedding.phi import csr_matrix, dense_matrix, filters_of
 from lcstool.models.embedding.support import convolution_support
 from lcstool.models.layers.geometry import ConvGeometry
 from lcstool.models.layers.local import LocallyConnected2d, UnitBatchNorm2d
-from lcstool.models.spec import Embedding, ModelSpec
-from lcstool.models.wiring.trace import Trace, trace
+from lcstool.models.spec import Embedding
+from lcstool.models.wiring.trace import Trace
 
 AnyTensor = Tensor | StreamedTensor | CsrTensor
 
@@ -35,9 +32,9 @@ def embedded_tensors(
     Args:
         model: The network with its weights, on the CPU.
         found: Its trace.
-        embedding: Which layers, how.
+        embedding: Which layers to embed, and how.
         storage: `dense`, `csr` or `auto` (the smaller), for the fully-connected layers' matrices.
-        merged: The whole embedding, where some layers are embedded already; it decides which norms go along.
+        merged: Where some layers are embedded already: the embedding of all of them, which decides the batch norms.
 
     Raises:
         BadInputError: naming a layer that cannot be embedded so.
@@ -85,35 +82,8 @@ def embedded_tensors(
     return tensors
 
 
-def embedded_like(model: nn.Module, spec: ModelSpec, embedding: Embedding) -> nn.Module:
-    """The network embedded as another one is, in memory.
-
-    Args:
-        model: With its weights, on the CPU; convolutional, or embedded in fewer layers or only locally.
-        spec: It rebuilds the model.
-        embedding: Of the other network.
-
-    Raises:
-        BadInputError: naming a layer that cannot be embedded so.
-    """
-    found = trace(empty_model(spec), spec.in_shape)
-    kinds = convolution_layers(model, found)
-    wanted = tuple((name, to) for name, to in embedding.layers if kinds.get(name) not in (None, to))
-    missing = [name for name, _ in embedding.layers if name not in found.layers]
-    if missing:
-        raise BadInputError(f"there is no layer {missing[0]!r} to embed; there are {', '.join(found.layers)}")
-    tensors = embedded_tensors(model, found, replace(embedding, layers=wanted), "dense", embedding)
-    embedded = empty_model(replace(spec, embedding=embedding))
-    plain = {
-        name: tensor.whole() if isinstance(tensor, StreamedTensor) else tensor
-        for name, tensor in tensors.items()
-    }
-    embedded.load_state_dict(plain, assign=True)
-    return embedded
-
-
 def _local_weight(filters_OLK: Tensor, geometry: ConvGeometry) -> Tensor:
-    """(P, Q, O, C / groups, I, J), every position with filters of its own."""
+    """The filters as a local layer's weight, (P, Q, O, C / groups, I, J), copied to every position."""
     channels, height, width = geometry.out_shape
     weight_LOK = filters_OLK.transpose(0, 1).expand(height * width, -1, -1)
     in_channels = geometry.in_shape[0] // geometry.groups
@@ -123,7 +93,7 @@ def _local_weight(filters_OLK: Tensor, geometry: ConvGeometry) -> Tensor:
 def _fold(
     norm: nn.BatchNorm1d | nn.BatchNorm2d, layer: nn.Module, shape: tuple[int, int, int]
 ) -> tuple[Tensor, Tensor]:
-    """The scale of each filter (O, L or 1) and the bias of each unit (O, P, Q) that do what batch norm does."""
+    """What replaces a batch norm: the scale of each filter, (O, L or 1), and the bias of each unit, (O, P, Q)."""
     if norm.running_mean is None or norm.running_var is None:
         raise BadInputError("a batch norm without running statistics has no fixed function to fold")
     channels, height, width = shape
@@ -147,7 +117,7 @@ def _fold(
 
 
 def convolution_layers(model: nn.Module, found: Trace) -> dict[str, str]:
-    """The layers that can be embedded, and their connectivity now: `conv` or `local`."""
+    """The layers that can be embedded, and their present connectivity: `conv` or `local`."""
     kinds: dict[str, str] = {}
     for name in found.layers:
         module = model.get_submodule(name)

@@ -1,1 +1,1 @@
-"""Layers on images by how they are connected (shared, local or dense), and the geometry that all three share."""
+"""Layers on images: locally connected, dense, and batch norm over units; and the geometry that they share."""

@@ -1,29 +1,31 @@
-"""The geometry of a convolution: what a layer sees, whether its weights are shared, local or dense."""
+"""The geometry of a convolution: its sizes, and the images that it sees and makes."""
 
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from torch import nn
 
 from lcstool.errors import BadInputError
 
 Pair = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConvGeometry:
     """The shape of a two-dimensional convolution on images of one size.
 
-    A fully-connected layer that stands in a convolution's place carries the same geometry: it says which of
-    its weights the convolution could have had.
+    A local or dense layer that stands in a convolution's place has the same geometry: it says which of the
+    layer's weights the convolution could have had.
 
     Attributes:
         in_shape: Channels, height, width of the input.
         out_channels: Channels of the output.
         kernel_size: Height and width.
         stride: Down and right.
-        padding: Zero rows and columns on each side.
-        dilation: Spacing of the kernel's taps.
-        groups: Number of groups of channels that do not see one another.
+        padding: Rows and columns added on each side.
+        dilation: Distance of neighbouring pixels under the kernel; 1 where they touch.
+        groups: Number of groups that the channels are divided into; a unit sees the inputs of its own group.
     """
 
     in_shape: tuple[int, int, int]
@@ -35,29 +37,17 @@ class ConvGeometry:
     groups: int = 1
 
     def __post_init__(self) -> None:
-        if (
-            min(
-                *self.in_shape,
-                self.out_channels,
-                *self.kernel_size,
-                *self.stride,
-                *self.dilation,
-                self.groups,
-            )
-            < 1
-        ):
+        sizes = (*self.in_shape, self.out_channels, *self.kernel_size, *self.stride, *self.dilation)
+        if min(*sizes, self.groups) < 1:
             raise BadInputError(f"a convolution needs positive sizes, got {self}")
         if min(self.padding) < 0:
             raise BadInputError(f"a convolution needs padding >= 0, got {self.padding}")
         if self.in_shape[0] % self.groups or self.out_channels % self.groups:
-            raise BadInputError(
-                f"{self.groups} groups do not divide {self.in_shape[0]} input and {self.out_channels} output channels"
-            )
+            channels = f"{self.in_shape[0]} input and {self.out_channels} output channels"
+            raise BadInputError(f"{self.groups} groups do not divide {channels}")
         if min(self.out_shape[1:]) < 1:
-            raise BadInputError(
-                f"a {self.kernel_size[0]}x{self.kernel_size[1]} kernel does not fit a "
-                f"{self.in_shape[1]}x{self.in_shape[2]} image with padding {self.padding}"
-            )
+            kernel, image = ("x".join(map(str, sides)) for sides in (self.kernel_size, self.in_shape[1:]))
+            raise BadInputError(f"a {kernel} kernel does not fit a {image} image with padding {self.padding}")
 
     @property
     def out_shape(self) -> tuple[int, int, int]:
@@ -92,7 +82,7 @@ class ConvGeometry:
 
     @staticmethod
     def from_json(fields: Any, where: str) -> tuple["ConvGeometry", str]:
-        """The inverse of `to_json`, and the padding mode kept beside it; BadInputError for what is not of that form."""
+        """The inverse of `to_json`, with the padding mode that headers keep beside it; BadInputError for bad fields."""
         try:
             sizes = dict(fields)
             mode = sizes.pop("padding_mode", "zeros")
@@ -108,3 +98,28 @@ class ConvGeometry:
             return ConvGeometry(**values), mode
         except (KeyError, TypeError, ValueError) as error:
             raise BadInputError(f"{where}: the header's geometry is not usable: {error}") from None
+
+
+def conv_geometry(conv: nn.Conv2d, in_shape: tuple[int, int, int], name: str) -> ConvGeometry:
+    """The geometry of a torch convolution on images of this shape; BadInputError if its padding is not symmetric."""
+
+    def two(values: tuple[int, ...]) -> tuple[int, int]:
+        return values[0], values[1]
+
+    kernel, dilation = two(conv.kernel_size), two(conv.dilation)
+    if isinstance(conv.padding, str):
+        spans = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        if conv.padding == "same" and any(span % 2 for span in spans):
+            raise BadInputError(f"layer {name!r}: 'same' padding of an even kernel is not symmetric")
+        padding = (spans[0] // 2, spans[1] // 2) if conv.padding == "same" else (0, 0)
+    else:
+        padding = two(conv.padding)
+    return ConvGeometry(
+        in_shape=in_shape,
+        out_channels=conv.out_channels,
+        kernel_size=kernel,
+        stride=two(conv.stride),
+        padding=padding,
+        dilation=dilation,
+        groups=conv.groups,
+    )

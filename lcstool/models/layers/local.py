@@ -11,8 +11,7 @@ from lcstool.models.layers.geometry import ConvGeometry, Pair
 from lcstool.models.layers.patches import Patches
 
 # Shape suffixes: B batch, C input channels, H W input, O output channels, P Q output height and width,
-# I J kernel height and width, K = C / groups * I * J inputs of a unit,
-# G groups, N = P * Q * G.
+# I J kernel height and width, K = C / groups * I * J inputs of a unit, G groups, N = P * Q * G.
 
 
 def _pair(value: int | Sequence[int]) -> Pair:
@@ -26,8 +25,8 @@ class LocallyConnected2d(nn.Module):
     """A convolution without weight sharing: every output position has filters of its own.
 
     The arguments are those of `torch.nn.Conv2d`, and the input's size, since the weights depend on it. With
-    equal filters at every position the layer equals the convolution; patches are counted whole, so weights
-    that only ever see zero padding exist and stay at their initial values.
+    equal filters at every position the layer equals the convolution. Filters at the border are whole, too: their
+    weights on zero padding exist, and stay at their initial values.
 
     Args:
         in_channels: Channels of the input.
@@ -35,9 +34,9 @@ class LocallyConnected2d(nn.Module):
         kernel_size: One number or (height, width).
         in_size: Height and width of the input, one number for a square.
         stride: One number or (down, right).
-        padding: Zero rows and columns added on each side.
-        dilation: Spacing of the kernel's taps.
-        groups: Groups of channels that do not see one another.
+        padding: Rows and columns added on each side.
+        dilation: Distance of neighbouring pixels under the kernel; 1 where they touch.
+        groups: Number of groups that the channels are divided into; a unit sees the inputs of its own group.
         bias: Whether each unit (channel and position) has a bias.
         padding_mode: What is padded with: zeros, reflect, replicate or circular.
 
@@ -66,13 +65,13 @@ class LocallyConnected2d(nn.Module):
         super().__init__()
         self.padding_mode = padding_mode
         self.geometry = ConvGeometry(
-            (in_channels, *_pair(in_size)),
-            out_channels,
-            _pair(kernel_size),
-            _pair(stride),
-            _pair(padding),
-            _pair(dilation),
-            groups,
+            in_shape=(in_channels, *_pair(in_size)),
+            out_channels=out_channels,
+            kernel_size=_pair(kernel_size),
+            stride=_pair(stride),
+            padding=_pair(padding),
+            dilation=_pair(dilation),
+            groups=groups,
         )
         _, height, width = self.geometry.out_shape
         shape = (height, width, out_channels, in_channels // groups, *self.geometry.kernel_size)
@@ -98,7 +97,7 @@ class LocallyConnected2d(nn.Module):
         x_CHWB = pad_images(x_BCHW, geometry.padding, self.padding_mode).permute(1, 2, 3, 0).contiguous()
         patches_NKB: Tensor = Patches.apply(x_CHWB, geometry)
         weight_NOK = self.weight.reshape(len(patches_NKB), -1, geometry.patch_size)
-        # Flat in between, so that the gradient is laid out anew at once: bmm would do it a position at a time.
+        # flatten() makes backward copy the gradient in one go; without it bmm would copy it position by position.
         y_NOB = torch.bmm(weight_NOK, patches_NKB).flatten()
         y_BOPQ = (
             y_NOB.view(height * width, out_channels, -1)
@@ -116,7 +115,7 @@ class LocallyConnected2d(nn.Module):
 
 
 class FullyConnected2d(nn.Linear):
-    """A dense layer from images to images that stands in the place of a convolution of the given geometry.
+    """A dense layer from images to images, in the place of a convolution of the given geometry.
 
     Args:
         geometry: Of the convolution.
@@ -152,7 +151,7 @@ class FullyConnected2d(nn.Linear):
 
 
 class FlatLinear(nn.Linear):
-    """A dense layer that takes images or vectors and gives a vector.
+    """A dense layer that takes images or vectors and outputs a vector.
 
     Shape:
         Input (B, C, H, W) or (B, D), output (B, U). `weight` is (U, D), its columns channel-major.

@@ -1,4 +1,4 @@
-"""All patches of images as one batch of matrices, and their sums back onto the images: each the other's gradient."""
+"""Cut images into the patches that a kernel sees, and add patches back up to images: each is the other's gradient."""
 
 from typing import Any
 
@@ -12,7 +12,10 @@ from lcstool.models.layers.geometry import ConvGeometry
 
 
 class Patches(torch.autograd.Function):
-    """`Patches.apply(x_CHWB, geometry)`: every position's patch, (N, K, B), by one strided copy of runs of B."""
+    """`Patches.apply(x_CHWB, geometry)`: the patch at each position, (N, K, B).
+
+    The images come with the batch last, so that one strided copy moves B neighbouring values at a time.
+    """
 
     generate_vmap_rule = True
 
@@ -38,9 +41,9 @@ class Patches(torch.autograd.Function):
 
 
 class PatchSums(torch.autograd.Function):
-    """`PatchSums.apply(patches_NKB, geometry, H, W)`: the images (C, H, W, B) to whose pixels the patches add up.
+    """`PatchSums.apply(patches_NKB, geometry, H, W)`: images (C, H, W, B), each pixel the sum of its copies in patches.
 
-    Tap by tap, which takes a third of the time of unfold's own backward pass.
+    It goes by the places in the kernel, which takes a third of the time of unfold's own backward pass.
     """
 
     generate_vmap_rule = True

@@ -1,4 +1,4 @@
-"""Layers and blocks on images in any of three connectivities: shared, local or full."""
+"""Layers on images in any of three connectivities: convolutional (`conv`), `local` or dense (`fc`)."""
 
 from torch import nn
 
@@ -7,10 +7,10 @@ from lcstool.models.layers.local import FullyConnected2d, LocallyConnected2d, Un
 
 
 def spatial_block(model: nn.Sequential, index: int, connectivity: str, geometry: ConvGeometry) -> None:
-    """Append `layer{index}`, `bn{index}` and `relu{index}`.
+    """Append a layer, batch norm and ReLU: `layer{index}`, `bn{index}` and `relu{index}`.
 
-    Batch norm shares its parameters and statistics over positions exactly where the weights are shared: over
-    channels for `conv`, over units for `local` and `fc`, so that each class of networks contains the last.
+    Batch norm shares its parameters over positions exactly where the layer shares its weights: it goes by channels
+    for `conv`, by units for `local` and `fc`. So every `conv` network is also a `local` one, and that an `fc` one.
     """
     layer: nn.Module
     if connectivity == "conv":

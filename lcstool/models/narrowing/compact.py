@@ -1,10 +1,9 @@
-"""A smaller network that computes the same function: without the units that pruning left with nothing to do.
+"""Drop the units that pruning left without a use; the network then is smaller and computes the same function.
 
-A dead unit has only zero incoming weights, so that what it gives after norm, activation and pooling is the same
-for every image; that constant can move into whatever its consumers add anyhow. A silent unit has only zero
-outgoing weights. Dropping the one kind makes more of the other, so it goes on until nothing changes. Units on
-images go by whole channels, since the image stays an image; where only dense layers listen, the image is given up
-and units go one by one.
+A dead unit has only zero incoming weights: after batch norm, activation and pooling its output is the same for every
+image, and that constant can be added to the biases (or running means) of the layers that it feeds. A silent unit has
+only zero outgoing weights. Dropping one kind makes more of the other, so this repeats until nothing changes. Layers on
+images lose whole channels; where only dense layers follow, `flatten` makes them output vectors that lose single units.
 """
 
 import copy
@@ -15,31 +14,30 @@ import torch
 from torch import Tensor, nn
 
 from lcstool.errors import BadInputError
-from lcstool.models.build import count_parameters, empty_model
-from lcstool.models.narrowing.flatten import worth_flattening
+from lcstool.models.layers.parameters import count_parameters
+from lcstool.models.narrowing.flatten import flatten_layers, worth_flattening
 from lcstool.models.narrowing.widths import in_channels, narrow_modules, narrowed, weight_by_channel
 from lcstool.models.spec import ModelSpec
-from lcstool.models.wiring.probe import Answer, Layer, Norm, answered
+from lcstool.models.wiring.probe import Layer, Norm, Stub, stubbed
 from lcstool.models.wiring.units import find_wiring
 from lcstool.models.wiring.zeros import dead_units, used_inputs
 
-# Shape suffixes: O output channels of a layer, P Q its output positions (absent for linear layers), L = P * Q or 1.
+# Shape suffixes: O output channels of a layer, P Q its output positions (none for linear layers), L = P * Q or 1.
 
-_SAME = 1e-12  # relative spread below which what a layer adds is the same at all positions
-_LAST = "a layer keeps one unit"
+_SAME = 1e-12  # values whose relative spread over positions is below this count as equal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompactLayer:
-    """What became of one layer's channels (units, of a linear layer).
+    """What became of one layer's channels; the channels of a linear layer are its units.
 
     Attributes:
         num_before: Channels of the network given.
         num_kept: Channels left.
-        num_dead: Dropped: all units dead (or silent too).
-        num_silent: Dropped: all units silent, or some dead and all others silent.
-        kept: Why channels that could have gone did not, and how many for each reason.
-        fixed: Why none of its channels could go, if so.
+        num_dead: Channels dropped all of whose units were dead.
+        num_silent: Other channels dropped: each of their units was silent or dead.
+        kept: How many channels without a use had to stay, for each reason.
+        fixed: Why the layer could not lose any channel, if it could not.
     """
 
     num_before: int
@@ -50,12 +48,12 @@ class CompactLayer:
     fixed: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompactResult:
     """The smaller network.
 
     Attributes:
-        spec: It rebuilds the model.
+        spec: Describes the model.
         model: On the CPU, in the dtypes and mode (training or evaluation) of the one given.
         layers: What became of each layer, in forward order.
         num_parameters_before, num_parameters_after: As the papers count them.
@@ -70,48 +68,43 @@ class CompactResult:
 
 @torch.no_grad()
 def compact(model: nn.Module, spec: ModelSpec) -> CompactResult:
-    """Drop dead and silent units; the function in evaluation mode stays, the one in training mode does not.
+    """Drop dead and silent units. The network computes the same in evaluation mode, but not in training mode.
 
     Args:
-        model: The pruned network, left as it is.
-        spec: It rebuilds the model; may be narrowed already.
+        model: The pruned network; it is left as it is.
+        spec: Describes the model, which may have been made narrower already.
 
     Raises:
-        BadInputError: if the wiring lets no layer's width change, naming one; or a batch norm has no statistics.
+        BadInputError: no layer's width can change (naming one), or a batch norm has no running statistics.
     """
-    flat = worth_flattening(model, spec.in_shape)
-    spec = replace(spec, flattened=tuple(sorted({*spec.flattened, *flat})))
-    if flat:
-        given, model = model, empty_model(spec)
-        model.load_state_dict(given.state_dict(), assign=True)
-        model.train(given.training)
-    work = _Compaction(model, spec)
+    small = copy.deepcopy(model).cpu().eval()
+    flat = worth_flattening(small, spec.in_shape)
+    flatten_layers(small, spec.in_shape, flat)
+    work = _Compaction(small, spec.in_shape)
     while sum(work.drop_from(name) for name in work.free):
         work.find_silent()
     widths = dict(spec.widths) | {name: len(kept) for name, kept in work.kept().items()}
-    small_spec = replace(spec, widths=tuple(sorted(widths.items())))
-    small = empty_model(small_spec)
-    small.load_state_dict(work.state_dict(), assign=True)
+    flattened = tuple(sorted({*spec.flattened, *flat}))
+    work.cut()
     return CompactResult(
-        small_spec,
-        small.train(model.training),
-        work.report(),
-        count_parameters(model),
-        count_parameters(small),
+        spec=replace(spec, flattened=flattened, widths=tuple(sorted(widths.items()))),
+        model=small.train(model.training),
+        layers=work.report(),
+        num_parameters_before=count_parameters(model),
+        num_parameters_after=count_parameters(small),
     )
 
 
 class _Compaction:
-    """A copy of the network in which dropped channels have zero weights on both sides; it is cut at the end.
+    """Works on a network in place: a dropped channel gets zero weights on both sides, and all are cut out at the end.
 
-    Biases and running means are in float64 meanwhile, since constants gather in them.
+    Until then biases and running means are float64, since constants are added to them again and again.
     """
 
-    def __init__(self, model: nn.Module, spec: ModelSpec) -> None:
-        self.in_shape = spec.in_shape
+    def __init__(self, model: nn.Module, in_shape: tuple[int, int, int]) -> None:
+        self.model, self.in_shape = model, in_shape
         self.dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
-        self.model = copy.deepcopy(model).cpu().eval()
-        self.wiring = find_wiring(self.model, spec.in_shape)
+        self.wiring = find_wiring(model, in_shape)
         self.layers: dict[str, Layer] = {}
         self.norms: dict[str, Norm] = {}
         for name, module in self.model.named_modules():
@@ -122,29 +115,27 @@ class _Compaction:
                     module.bias.data = module.bias.data.double()
             elif isinstance(module, Norm):
                 if module.running_mean is None:
-                    raise BadInputError(
-                        f"batch norm {name!r} has no running statistics, so no fixed function"
-                    )
+                    raise BadInputError(f"batch norm {name!r} has no running statistics")
                 self.norms[name] = module.double()
-        fixed, outputs = self.wiring.fixed, self.wiring.outputs
+        fixed = self.wiring.fixed
         self.free = [name for name in self.layers if name not in fixed]
-        blocked = [name for name in fixed if name not in outputs]
+        blocked = [name for name in fixed if name not in self.wiring.outputs]
         if not self.free and blocked:
-            raise BadInputError(f"no layer can be made smaller; {blocked[0]!r} not, as {fixed[blocked[0]]}")
-        shapes = self.wiring.out_shapes
-        self.alive = {name: torch.ones(shapes[name][0], dtype=torch.bool) for name in self.layers}
+            raise BadInputError(f"no layer can be made smaller; not {blocked[0]!r}, as {fixed[blocked[0]]}")
+        channels = {name: self.wiring.out_shapes[name][0] for name in self.layers}
+        self.alive = {name: torch.ones(count, dtype=torch.bool) for name, count in channels.items()}
         self.dropped = {name: Counter[str]() for name in self.layers}
         self.reasons: dict[str, dict[int, str]] = {name: {} for name in self.layers}
         self.find_silent()
 
     def find_silent(self) -> None:
-        """Which units feed only zero weights now."""
+        """Find the units that feed only zero weights now."""
         used = {name: used_inputs(layer) for name, layer in self.layers.items()}
         silent = self.wiring.silent_units(used)
         self.silent_OL = {name: units.view(len(units), -1) for name, units in silent.items()}
 
     def drop_from(self, name: str) -> int:
-        """Drop what can go from one layer; how many channels went."""
+        """Drop the channels of one layer that can go; returns how many went."""
         dead_OL, silent_OL = dead_units(self.layers[name]), self.silent_OL[name]
         idle = (dead_OL | silent_OL).all(dim=1) & self.alive[name]
         self.reasons[name] = {}
@@ -153,7 +144,7 @@ class _Compaction:
         constants, num_before = self._constants(), int(self.alive[name].sum())
         for channel in reversed(idle.nonzero().flatten().tolist()):
             if self.alive[name].sum() == 1:
-                self.reasons[name][channel] = _LAST
+                self.reasons[name][channel] = "a layer keeps one unit"
                 break
             reason = None if silent_OL[channel].all() else self._move_constant(name, channel, constants)
             if reason is not None:
@@ -164,14 +155,14 @@ class _Compaction:
         return num_before - int(self.alive[name].sum())
 
     def _constants(self) -> dict[str, Tensor]:
-        """What each layer's input would be if all weights were zero: where units are dead, what it is."""
-        met: dict[str, Tensor] = {}
+        """Each layer's input if all weights were zero. The inputs that come from dead units have these values now."""
+        inputs: dict[str, Tensor] = {}
 
-        def answer(name: str) -> Answer:
+        def stub(name: str) -> Stub:
             layer, shape = self.layers[name], self.wiring.out_shapes[name]
 
             def biases(x: Tensor) -> Tensor:
-                met[name] = x.clone()
+                inputs[name] = x.clone()
                 y = torch.zeros(shape, dtype=torch.float64)
                 if layer.bias is not None:
                     y += layer.bias.view((-1, 1, 1) if isinstance(layer, nn.Conv2d) else shape)
@@ -179,19 +170,19 @@ class _Compaction:
 
             return biases
 
-        with answered(self.model, {name: answer(name) for name in self.layers}):
+        with stubbed(self.model, {name: stub(name) for name in self.layers}):
             self.model(torch.zeros(1, *self.in_shape, dtype=torch.float64))
-        return met
+        return inputs
 
     def _move_constant(self, name: str, channel: int, constants: dict[str, Tensor]) -> str | None:
-        """Give what a channel always adds in its consumers to their biases or norms; why not, if that fails."""
+        """Move what a dead channel adds to its consumers into their biases or batch norms; says why if it cannot."""
         moves: list[tuple[Tensor, Tensor]] = []
         for consumer in self.wiring.consumers[name]:
             layer, channels = self.layers[consumer], in_channels(self.wiring, consumer)
             one = narrowed(layer, channels, ins=torch.tensor([channel]))
             one.bias = None
-            met = constants[consumer].unflatten(1, (channels, -1))[:, channel]
-            added = one.double()(met)[0]
+            constant = constants[consumer].unflatten(1, (channels, -1))[:, channel]
+            added = one.double()(constant)[0]
             if not added.any():
                 continue
             move = self._place_for(consumer, added)
@@ -203,7 +194,10 @@ class _Compaction:
         return None
 
     def _place_for(self, name: str, added: Tensor) -> tuple[Tensor, Tensor] | str:
-        """What to add to which tensor so that a layer gives `added` more, (O,) or (O, P, Q); else why there is none."""
+        """The tensor to change, and by what, so that a layer's output grows by `added`; else why there is none.
+
+        `added` is (O,), or (O, P, Q) on images; if positions share the tensor, it must be equal at all of them.
+        """
         places: list[tuple[Tensor, int]] = []
         bias, norm = self.layers[name].bias, self.wiring.norms[name]
         if bias is not None:
@@ -224,7 +218,7 @@ class _Compaction:
         return f"its constant differs between the positions of {name}, which share what is added"
 
     def _drop(self, name: str, channel: int) -> None:
-        """Take a channel out: no weight to it, none from it."""
+        """Take a channel out: set all weights to it and from it to zero."""
         view, out_axis, _ = weight_by_channel(self.layers[name], in_channels(self.wiring, name))
         view.select(out_axis, channel).zero_()
         for consumer in self.wiring.consumers[name]:
@@ -236,20 +230,21 @@ class _Compaction:
         """The channels left of each layer that lost some."""
         return {name: alive.nonzero().flatten() for name, alive in self.alive.items() if not alive.all()}
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The tensors of the small network, in the dtypes of the one given."""
+    def cut(self) -> None:
+        """Cut the dropped channels out of the network, and give its tensors the dtypes that they came with."""
         narrow_modules(self.model, self.wiring, self.kept())
-        return {name: tensor.to(self.dtypes[name]) for name, tensor in self.model.state_dict().items()}
+        state = {name: tensor.to(self.dtypes[name]) for name, tensor in self.model.state_dict().items()}
+        self.model.load_state_dict(state, assign=True)
 
     def report(self) -> dict[str, CompactLayer]:
         return {
             name: CompactLayer(
-                len(self.alive[name]),
-                int(self.alive[name].sum()),
-                self.dropped[name]["dead"],
-                self.dropped[name]["silent"],
-                dict(Counter(self.reasons[name].values())),
-                self.wiring.fixed.get(name),
+                num_before=len(self.alive[name]),
+                num_kept=int(self.alive[name].sum()),
+                num_dead=self.dropped[name]["dead"],
+                num_silent=self.dropped[name]["silent"],
+                kept=dict(Counter(self.reasons[name].values())),
+                fixed=self.wiring.fixed.get(name),
             )
             for name in self.wiring.in_shapes
         }

@@ -1,7 +1,7 @@
-"""Dense layers on images that may give up the image: where only dense layers listen, a unit has no place to keep.
+"""Let dense layers output vectors instead of images, so that they can lose single units.
 
-A layer that stands in a convolution's place gives an image, so that pooling or another such layer can follow. Where
-none does, single units can be dropped once it gives a vector.
+A dense layer in a convolution's place outputs an image, because pooling or another such layer may follow. Where only
+dense layers follow, the position of a unit means nothing: its output can be a vector, from which units can be dropped.
 """
 
 import copy
@@ -16,7 +16,7 @@ from lcstool.models.wiring.zeros import dead_units, used_inputs
 
 
 def flatten_layers(model: nn.Module, in_shape: tuple[int, int, int], names: tuple[str, ...]) -> None:
-    """Let these layers give vectors, in place; their parameters stay what they are.
+    """Let these layers output vectors, in place; their parameters are not changed.
 
     Raises:
         BadInputError: naming a layer that is not dense on images.
@@ -43,14 +43,14 @@ def flatten_layers(model: nn.Module, in_shape: tuple[int, int, int], names: tupl
 
 
 def worth_flattening(model: nn.Module, in_shape: tuple[int, int, int]) -> tuple[str, ...]:
-    """The layers that can give vectors, so that dead or silent units of theirs can go one by one.
+    """The layers that have dead or silent units and can output vectors.
 
     Args:
         model: The network with its weights; it is left as it is.
         in_shape: Channels, height, width of its input.
 
     Returns:
-        In forward order; with a layer, all dense layers on images that it feeds.
+        Their names in forward order, each followed by the dense layers on images that it feeds.
     """
     modules = dict(model.named_modules())
     wiring = find_wiring(model, in_shape)
@@ -70,7 +70,7 @@ def worth_flattening(model: nn.Module, in_shape: tuple[int, int, int]) -> tuple[
         try:
             flatten_layers(trial, in_shape, (name,))
             found = find_wiring(trial, in_shape, "meta")
-        except BadInputError:  # something between needs an image: pooling, or batch norm over channels
+        except BadInputError:  # what follows needs an image: pooling, or batch norm over channels
             continue
         if name not in found.fixed:
             skeleton = trial

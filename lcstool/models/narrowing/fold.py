@@ -1,4 +1,4 @@
-"""Move batch norms into the layers before them, without changing the function: fewer numbers describe the network."""
+"""Fold batch norms into the layers before them: the same function, described by fewer numbers."""
 
 import copy
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from lcstool.models.wiring.units import find_wiring
 
 @dataclass(frozen=True)
 class FoldedNetwork:
-    """A network of the same architecture and function whose batch norms say as little as they can.
+    """A network of the same architecture and function, with as few numbers in its batch norms as possible.
 
     Attributes:
-        model: A copy.
-        constants: Tensors of its state that are the same in every folded network of the architecture: statistics,
-            scales and biases that have gone elsewhere.
+        model: The network, a copy.
+        constants: Names of tensors that hold the same values in every folded network of the architecture, since their
+            numbers were moved elsewhere: statistics (0 and 1), scales (1) and biases (0).
     """
 
     model: nn.Module
@@ -34,15 +34,15 @@ class FoldedNetwork:
 def fold_norms(model: nn.Module, spec: ModelSpec) -> FoldedNetwork:
     """Fold every batch norm's statistics into its scale and shift, and its scale into the layer that it follows.
 
-    A norm that directly follows a layer keeps a shift alone; any other keeps scale and shift. The function is that of
-    evaluation mode, to rounding; weights that are 0 stay so.
+    A norm that directly follows a layer keeps only its shift; any other keeps scale and shift. In evaluation mode the
+    network computes the same up to rounding. Weights that are 0 stay 0.
 
     Args:
         model: On any device; left as it was.
-        spec: It rebuilds the model.
+        spec: Describes the model.
 
     Raises:
-        BadInputError: a batch norm without running statistics, which is no fixed function of one image.
+        BadInputError: a batch norm without running statistics: it is not a fixed function of one image.
     """
     model = copy.deepcopy(model).eval()
     wiring = find_wiring(model, spec.in_shape)
@@ -77,7 +77,7 @@ def fold_norms(model: nn.Module, spec: ModelSpec) -> FoldedNetwork:
 
 
 def _takes_scale(layer: Layer, features: int, channels: int, scale_C: Tensor) -> bool:
-    """Scale a layer's outputs by the norm's scales, if both count the same outputs."""
+    """Multiply a layer's weights by the norm's scales, if both go by the same units; whether they do."""
     if layer.bias is not None and layer.bias.numel() != features:
         return False
     if isinstance(layer, FullyConnected2d) and len(layer.weight) == features:

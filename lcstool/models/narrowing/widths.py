@@ -1,6 +1,6 @@
-"""Layers with fewer channels: cut from a layer, its batch norm, and the layers that it feeds.
+"""Give layers fewer output channels: cut them out of the layer, its batch norm, and the layers that it feeds.
 
-A channel of a linear layer is one of its units; of a layer on images, all units of one output channel.
+The channels of a linear layer are its units; a channel of a layer on images holds a unit at every position.
 """
 
 import copy
@@ -23,7 +23,7 @@ def weight_by_channel(layer: Layer, in_channels: int) -> tuple[Tensor, int, int]
     """A view of a layer's weight that has an axis for the output channels and one for the input channels.
 
     Args:
-        layer: With one group, or grouped (then the second axis has the channels of a group).
+        layer: The layer; if it is a grouped convolution, the second axis has the input channels of one group.
         in_channels: Channels of its input; for a linear layer those of the layer that feeds it.
 
     Returns:
@@ -41,10 +41,10 @@ def weight_by_channel(layer: Layer, in_channels: int) -> tuple[Tensor, int, int]
 
 
 def narrowed(layer: Layer, in_channels: int, outs: Tensor | None = None, ins: Tensor | None = None) -> Layer:
-    """A copy of the layer with these output and input channels only; what stays whole shares its storage.
+    """A copy of a layer with these output and input channels only; tensors left whole share the original's memory.
 
     Args:
-        layer: With one group.
+        layer: The layer, of one group.
         in_channels: As for `weight_by_channel`.
         outs: Indices of the output channels, on the weight's device; None for all.
         ins: Indices of the input channels.
@@ -88,7 +88,7 @@ def narrow_modules(model: nn.Module, wiring: Wiring, kept: Mapping[str, Tensor])
     Args:
         model: On any device.
         wiring: Its wiring.
-        kept: Indices of the channels that stay, on the weights' device, for the layers that get narrower.
+        kept: For each layer that gets narrower, the indices of the channels that stay, on the weights' device.
     """
     for name in wiring.in_shapes:
         producer = next(iter(wiring.producers[name]), None)
@@ -106,7 +106,7 @@ def narrow_modules(model: nn.Module, wiring: Wiring, kept: Mapping[str, Tensor])
 
 
 def in_channels(wiring: Wiring, name: str) -> int:
-    """The channels of a layer's input: its own on images, else those of the layer that feeds it."""
+    """The channels of a layer's input; of a flat input, those of the layer that it comes from."""
     if len(wiring.in_shapes[name]) > 1 or not wiring.is_plain(name):
         return wiring.in_shapes[name][0]
     return wiring.out_shapes[wiring.producers[name][0]][0]

@@ -1,6 +1,7 @@
-"""A run of a network on ones in which every weight layer and batch norm is answered for, so that no weight is read.
+"""Run a network once with stubs in place of its layers, and follow its units through by gradients.
 
-Each layer remembers the input that it met and gives ones, from which gradients flow to wherever they arrive.
+Each weight layer and batch norm is replaced by a stub that notes its input and returns ones. No weight is read. The
+gradient of one layer's input with respect to another layer's ones then shows which unit feeds which.
 """
 
 import math
@@ -11,43 +12,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from lcstool.errors import BadInputError
+from lcstool.interception import Interception
+from lcstool.models.layers.geometry import conv_geometry
 from lcstool.models.layers.local import FlatLinear, FullyConnected2d, LocallyConnected2d
-from lcstool.models.wiring.trace import conv_geometry
 
 Layer = nn.Linear | nn.Conv2d | LocallyConnected2d
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
-Answer = Callable[[Tensor], Tensor]
+Stub = Callable[[Tensor], Tensor]
 
 
 @contextmanager
-def answered(model: nn.Module, answers: Mapping[str, Answer]) -> Iterator[None]:
-    """Within the block, in evaluation mode, the named modules are replaced by these functions of their input."""
+def stubbed(model: nn.Module, stubs: Mapping[str, Stub]) -> Iterator[None]:
+    """Within the block, stubs run in place of the named modules, and the model is in evaluation mode."""
     was_training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        for name, answer in answers.items():
-            model.get_submodule(name).forward = answer
+        for name, stub in stubs.items():
+            model.get_submodule(name).forward = stub
         yield
     finally:
-        for name in answers:
+        for name in stubs:
             vars(model.get_submodule(name)).pop("forward", None)
         for module, training in was_training.items():
             module.training = training
 
 
 class Probe:
-    """The tensors of one run.
+    """The tensors of one run with stubs.
 
     Attributes:
-        layers: The weight layers of the network, run or not.
-        image: The input, ones.
-        inputs: What each layer met, in the order of the run.
-        ones: What each layer gave, and what the batch norm that directly follows it gave: leaves of the graph.
+        layers: The weight layers of the network, whether they ran or not.
+        image: The input: an image of ones.
+        inputs: The input of each layer, in the order in which they ran.
+        ones: The ones that each layer's stub returned, and then those of the batch norm that directly follows it.
+            Gradients are taken with respect to them.
         following: The batch norm that directly follows each layer, where one does.
-        loose: What the other batch norms met.
+        loose: The inputs of the other batch norms.
         output: The logits.
 
     Args:
@@ -72,13 +74,13 @@ class Probe:
         self.ones: dict[str, list[Tensor]] = {}
         self.following: dict[str, str] = {}
         self.loose: dict[str, Tensor] = {}
-        # By identity: layer, tensor and its version. The tensors are kept, so that identities stay unique.
+        # By `id`: layer, tensor and its version. The tensors are kept, since Python gives freed ids out again.
         self._made: dict[int, tuple[str, Tensor, int]] = {}
-        answers = {name: self._layer_answer(name) for name in self.layers}
-        answers |= {name: self._norm_answer(name) for name in norms}
+        stubs = {name: self._layer_stub(name) for name in self.layers}
+        stubs |= {name: self._norm_stub(name) for name in norms}
         try:
             self.image = torch.ones(1, *in_shape, dtype=torch.float64, device=device, requires_grad=True)
-            with answered(model, answers), _SpreadingPools():
+            with stubbed(model, stubs), Interception(_SPREADING):
                 self.output = model(self.image)
         except (RuntimeError, ValueError, IndexError) as error:
             text = " ".join(str(error).split())[:160]
@@ -86,8 +88,8 @@ class Probe:
         if not isinstance(self.output, Tensor) or self.output.ndim != 2:
             raise BadInputError("the network does not return one tensor of logits (batch, classes)")
 
-    def _layer_answer(self, name: str) -> Answer:
-        def answer(x: Tensor) -> Tensor:
+    def _layer_stub(self, name: str) -> Stub:
+        def stub(x: Tensor) -> Tensor:
             if name in self.inputs:
                 raise BadInputError(f"layer {name!r} is run twice, so its units feed two places")
             self.inputs[name] = x.clone()  # what follows may change it in place
@@ -98,26 +100,26 @@ class Probe:
             self._made[id(y)] = (name, y, y._version)
             return y
 
-        return answer
+        return stub
 
-    def _norm_answer(self, name: str) -> Answer:
-        def answer(x: Tensor) -> Tensor:
+    def _norm_stub(self, name: str) -> Stub:
+        def stub(x: Tensor) -> Tensor:
             if name in self.loose or name in self.following.values():
                 raise BadInputError(f"batch norm {name!r} is run twice, so it belongs to two layers")
             layer, _, version = self._made.get(id(x), ("", x, -1))
             if version != x._version or layer in self.following:
                 self.loose[name] = x.clone()
                 return x.clone()
-            # A leaf of its own: what still arrives from the layer's ones went past the norm.
+            # Ones of its own: a gradient that still reaches the layer's ones then came by a way around the norm.
             self.following[layer] = name
             leaf = torch.ones_like(x, requires_grad=True)
             self.ones[layer].append(leaf)
             return leaf.clone()
 
-        return answer
+        return stub
 
     def arriving(self, total: Tensor) -> dict[str, Tensor]:
-        """How much of each unit arrives in this sum, for every layer that it depends on at all."""
+        """The gradient of a sum with respect to every unit, by layer, without layers that it does not depend on."""
         leaves = [(name, leaf) for name, pair in self.ones.items() for leaf in pair]
         found: dict[str, Tensor] = {}
         if not leaves or not total.requires_grad:
@@ -131,39 +133,37 @@ class Probe:
 
 
 def depends(total: Tensor, leaf: Tensor) -> bool:
-    """Whether any path leads from the leaf to this sum."""
+    """Whether a sum depends on this tensor at all."""
     if not total.requires_grad:
         return False
     return torch.autograd.grad(total, leaf, retain_graph=True, allow_unused=True)[0] is not None
 
 
 def _out_shape(layer: Layer, x: Tensor, name: str) -> tuple[int, ...]:
-    met = tuple(x.shape[1:])
+    given = tuple(x.shape[1:])
     if isinstance(layer, LocallyConnected2d | FullyConnected2d):
-        good, out_shape = met == layer.geometry.in_shape, tuple(layer.geometry.out_shape)
+        good, out_shape = given == layer.geometry.in_shape, tuple(layer.geometry.out_shape)
     elif isinstance(layer, nn.Linear):
-        flat = (math.prod(met),) if isinstance(layer, FlatLinear) else met
+        flat = (math.prod(given),) if isinstance(layer, FlatLinear) else given
         good, out_shape = flat == (layer.in_features,), (layer.out_features,)
     else:
-        good = len(met) == 3 and met[0] == layer.in_channels
-        out_shape = conv_geometry(layer, (layer.in_channels, met[1], met[2]), name).out_shape
+        good = len(given) == 3 and given[0] == layer.in_channels
+        out_shape = conv_geometry(layer, (layer.in_channels, given[1], given[2]), name).out_shape
     if not good:
-        raise BadInputError(f"layer {name!r} meets inputs of shape {met}, which are not its own")
+        raise BadInputError(f"layer {name!r} gets inputs of shape {given}, which it does not take")
     return out_shape
 
 
-class _SpreadingPools(TorchFunctionMode):
-    """Max pooling as average pooling, so that every input it looks at receives a part of the gradient."""
+def _average(*args: Any, **kwargs: Any) -> Tensor:
+    """`F.max_pool2d` as average pooling; BadInputError if it is dilated."""
+    if kwargs.pop("dilation", 1) not in (1, (1, 1)):
+        raise BadInputError("max pooling with dilation cannot be followed")
+    kwargs.pop("return_indices", None)
+    return F.avg_pool2d(*args, **kwargs)
 
-    def __torch_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = dict(kwargs or {})
-        if function is F.max_pool2d:
-            if kwargs.pop("dilation", 1) not in (1, (1, 1)):
-                raise BadInputError("max pooling with dilation cannot be followed")
-            kwargs.pop("return_indices", None)
-            return F.avg_pool2d(*args, **kwargs)
-        if function is F.adaptive_max_pool2d:
-            return F.adaptive_avg_pool2d(*args[:2])
-        return function(*args, **kwargs)
+
+# Average pooling in place of max pooling: its gradient reaches every input of a window, not only the largest.
+_SPREADING: dict[Callable[..., Any], Callable[..., Any]] = {
+    F.max_pool2d: _average,
+    F.adaptive_max_pool2d: lambda *args, **_: F.adaptive_avg_pool2d(*args[:2]),
+}

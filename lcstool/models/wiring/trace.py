@@ -1,6 +1,7 @@
-"""See what a network does to an image: one run without storage, watching its convolutions and batch norms.
+"""Find the geometry of a network's convolutions, and the layer that each batch norm follows, by running it once.
 
-Nothing is written by hand for any architecture: the geometry of a layer is that of the tensors it met.
+The run is on torch's meta device, which computes shapes only. No architecture is described by hand: a layer's geometry
+is read off the tensors that pass through it.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lcstool.errors import BadInputError
-from lcstool.models.layers.geometry import ConvGeometry
+from lcstool.models.layers.geometry import ConvGeometry, conv_geometry
 from lcstool.models.layers.local import FullyConnected2d, LocallyConnected2d, UnitBatchNorm2d
 
 _CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten._convolution.default)
@@ -19,20 +20,20 @@ _CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten._convolution
 
 @dataclass(frozen=True)
 class TracedNorm:
-    """A batch norm over an image: the shape (C, H, W) it meets, and the layer whose output that is, if any."""
+    """A batch norm on images: the shape (C, H, W) of its input, and the layer whose output that is, if any."""
 
     in_shape: tuple[int, int, int]
     follows: str | None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Trace:
-    """What one run of a network met, in the order of the run.
+    """What was found in one run of a network.
 
     Attributes:
-        layers: Geometry of every convolution, and of every layer that is one without weight sharing.
+        layers: Geometry of each convolution, and of each local or dense layer in a convolution's place.
         padding_modes: How each of them pads (`zeros`, `reflect`, ...).
-        norms: Every two-dimensional batch norm.
+        norms: Each two-dimensional batch norm, in the order of the run.
         classes: Number of outputs.
     """
 
@@ -50,7 +51,7 @@ class Trace:
 
 
 class _CountConvolutions(TorchDispatchMode):
-    """Counts convolutions, and remembers in which module the ones outside any Conv2d ran."""
+    """Counts convolutions, and notes in which modules other than Conv2d they ran."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -129,7 +130,7 @@ def trace(model: nn.Module, in_shape: tuple[int, int, int]) -> Trace:
 
 
 class _Producers:
-    """Which layer made a tensor; the tensors are kept, so that their identities stay unique."""
+    """Which layer made which tensor, by `id`. The tensors are kept alive, since Python gives freed ids out again."""
 
     def __init__(self) -> None:
         self.made: dict[int, tuple[str, Tensor]] = {}
@@ -163,20 +164,3 @@ def _watch(name: str, found: Trace, producers: _Producers) -> Any:
         producers.note(name, output)
 
     return hook
-
-
-def conv_geometry(conv: nn.Conv2d, in_shape: tuple[int, int, int], name: str) -> ConvGeometry:
-    """The geometry of a torch convolution on images of this shape; `same` padding must be even."""
-
-    def two(values: tuple[int, ...]) -> tuple[int, int]:
-        return values[0], values[1]
-
-    kernel, dilation = two(conv.kernel_size), two(conv.dilation)
-    if isinstance(conv.padding, str):
-        spans = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        if conv.padding == "same" and any(span % 2 for span in spans):
-            raise BadInputError(f"layer {name!r}: 'same' padding of an even kernel is not symmetric")
-        padding = (spans[0] // 2, spans[1] // 2) if conv.padding == "same" else (0, 0)
-    else:
-        padding = two(conv.padding)
-    return ConvGeometry(in_shape, conv.out_channels, kernel, two(conv.stride), padding, dilation, conv.groups)

@@ -1,4 +1,4 @@
-"""Which units of a layer have only zero incoming weights, and which of its inputs some weight reads."""
+"""Which units of a layer have only zero incoming weights, and which of its inputs have a non-zero weight on them."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from lcstool.models.wiring.probe import Layer
 
 
 def dead_units(layer: Layer) -> Tensor:
-    """The units without a non-zero incoming weight: bool, (O, units of a channel), of a convolution (O, 1)."""
+    """The units whose incoming weights are all zero: bool, (O, units of a channel); of a convolution (O, 1)."""
     if isinstance(layer, LocallyConnected2d):
         return layer.weight.flatten(3).eq(0).all(dim=3).permute(2, 0, 1).flatten(1)
     dead = layer.weight.flatten(1).eq(0).all(dim=1)
@@ -18,7 +18,7 @@ def dead_units(layer: Layer) -> Tensor:
 
 
 def used_inputs(layer: Layer) -> Tensor:
-    """The inputs that a non-zero weight reads: bool, flat; of a convolution one a channel."""
+    """The inputs with a non-zero weight on them: bool, flat; of a convolution one element for each channel."""
     if isinstance(layer, LocallyConnected2d):
         return _read_by_patches(layer)
     if isinstance(layer, nn.Conv2d):
@@ -30,7 +30,7 @@ def used_inputs(layer: Layer) -> Tensor:
 
 @torch.enable_grad()
 def _unpadded(used: Tensor, layer: FullyConnected2d) -> Tensor:
-    """The pixels that the used pixels of the padded image show."""
+    """From the used pixels of the padded image to the pixels of the image that they are copies of."""
     x = torch.zeros(1, *layer.geometry.in_shape, device=used.device, requires_grad=True)
     shown = pad_images(x, layer.geometry.padding, layer.padding_mode).flatten()
     return torch.autograd.grad((shown * used).sum(), x)[0].flatten().ne(0)
@@ -38,7 +38,7 @@ def _unpadded(used: Tensor, layer: FullyConnected2d) -> Tensor:
 
 @torch.enable_grad()
 def _read_by_patches(layer: LocallyConnected2d) -> Tensor:
-    """The pixels with a non-zero gradient when all non-zero weights are one."""
+    """The pixels with a non-zero gradient once all non-zero weights are set to one."""
     x = torch.zeros(1, *layer.geometry.in_shape, device=layer.weight.device, requires_grad=True)
     state = {"weight": layer.weight.detach().ne(0).float()}
     if layer.bias is not None:

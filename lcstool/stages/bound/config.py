@@ -1,6 +1,6 @@
 """What decides a bound, with the defaults and the help. No torch here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from lcstool.choices import CODES, DESCRIBED_NORMS, GRIDS
 from lcstool.errors import UsageError
@@ -14,23 +14,25 @@ class BoundConfig(Config):
     file: str = file_argument("A network, or with --decode its bit string.", default="")
     bn: str = option(
         "fold",
-        "Batch norms: folded into the layers before them, or every scale, shift and statistic counted.",
+        "Batch norms: fold them into the layers before them, or count all their scales, shifts and statistics.",
         "Network",
         choices=DESCRIBED_NORMS,
     )
     bits: int = option(
         32,
-        "Bits of a value: 32 as they are, 16 rounded to half precision, 1 to 12 on a grid a layer.",
+        "Bits of a value: 32 leaves it as it is, 16 rounds to float16, 1 to 12 round to a grid for each layer.",
         "Network",
     )
     quantizer: str = option(
         "uniform",
-        "The grid: equal steps, or the k-means of a layer's weights.",
+        "The grid of 1 to 12 bits: equal steps, or the means of a layer's weights by k-means.",
         "Network",
         choices=GRIDS,
     )
 
-    dataset: str = dataset_option("Evidence", "Data set whose training images are the evidence.")
+    dataset: str = dataset_option(
+        "Evidence", "Data set that the network was trained on; its images are the evidence."
+    )
     data_dir: str | None = data_dir_option("Evidence")
     samples: int | None = option(
         None, "Instead of a data set: the number of training images.", "Evidence", at_least=1
@@ -43,22 +45,23 @@ class BoundConfig(Config):
     code: str = option("all", "Code of the description.", "Code", choices=(*CODES, "all"))
     most: int = option(
         2_000_000,
-        "Encode and decode networks of up to so many non-zeros; beyond, lengths are by formula.",
+        "Encode and decode networks of at most this many non-zeros; the lengths of larger ones are by formula.",
         "Code",
+        recorded=False,
     )
 
     search: bool = option(
         False,
-        "Prune and quantise in many ways, pay for the choice, and report the best certificate.",
+        "Prune and round in many ways, and report the smallest bound; the bits that name the choice are added.",
         "Search",
     )
     search_prune: tuple[str, ...] = option(
         ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95"),
-        "Shares of the weights to prune, joined by commas.",
+        "Shares of the weights to prune, joined by commas; of equal weights the first are pruned.",
         "Search",
     )
     search_bits: tuple[str, ...] = option(
-        ("2", "3", "4", "5", "8"), "Bits of a value, joined by commas.", "Search"
+        ("2", "3", "4", "5", "8"), "Bits of a value to try, joined by commas.", "Search"
     )
 
     device: str = device_option("Run")
@@ -74,6 +77,17 @@ class BoundConfig(Config):
             raise UsageError("--bits changes the network, so its training error must be measured, not given")
         self.fractions()
         self.widths()
+
+    def effective(self) -> set[str]:
+        """The fields that have an effect beside the others; a history entry keeps no more."""
+        idle = set() if self.search else {"search_prune", "search_bits"}
+        if self.search:
+            idle |= {"bits", "quantizer"}
+        if self.bits >= 16:
+            idle.add("quantizer")
+        if self.samples is not None:
+            idle.add("dataset")
+        return {entry.name for entry in fields(self)} - idle
 
     def codes(self) -> tuple[str, ...]:
         return CODES if self.code == "all" else (self.code,)

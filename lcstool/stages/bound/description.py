@@ -1,4 +1,4 @@
-"""What has to be told of a network so that somebody else computes the same function, and the network made of it."""
+"""The tensors that must be known to compute a network's function, and the network rebuilt from them."""
 
 import copy
 from collections.abc import Mapping
@@ -21,17 +21,17 @@ MEAN, STD = "input.mean", "input.std"
 _COUNTERS = "num_batches_tracked"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Description:
-    """A network, split into what is described and what every network of its architecture shares.
+    """A network, divided into what is described and what all networks of its architecture have in common.
 
     Attributes:
-        where: The file.
-        spec: The architecture, known beforehand as the prior is chosen before the data is seen.
-        header: Of the file.
-        model: The network, its batch norms folded or not.
+        where: The network's file.
+        spec: The architecture. It is fixed before the data is seen, so it needs no description.
+        header: The file's header.
+        model: The network, with its batch norms folded or not.
         tensors: What is described, in order, float32 without -0.0: the input's mean and standard deviation, then the
-            network's parameters (and statistics, where batch norms are counted).
+            network's parameters (and the statistics of batch norms, unless those are folded).
     """
 
     where: str
@@ -45,10 +45,10 @@ class Description:
         return side_of(self.tensors, self.header, values)
 
     def rebuilt(self, tensors: Mapping[str, Tensor]) -> tuple[nn.Module, dict[str, Any]]:
-        """The network with these tensors in the described ones' place, and its header's `input`.
+        """A copy of the network with these tensors in place of the described ones, and its header's `input`.
 
         Raises:
-            BadInputError: an input scaled by nothing.
+            BadInputError: the input's standard deviation is 0.
         """
         return rebuilt(copy.deepcopy(self.model), self.header, tensors)
 
@@ -57,11 +57,11 @@ def describe(checkpoint: Checkpoint, bn: str) -> Description:
     """Read a model file as a description.
 
     Args:
-        checkpoint: Of kind `model`.
-        bn: `fold` batch norms into the layers before them, or `count` all that is theirs.
+        checkpoint: A file of kind `model`.
+        bn: `fold` batch norms into the layers before them, or `count` all their parameters and statistics.
 
     Raises:
-        BadInputError: no model, or one that does not say how its input is made.
+        BadInputError: not a model, or one that does not say how its input is normalised.
     """
     header = checkpoint.require_kind("model")
     spec = ModelSpec.from_json(header.model or {}, checkpoint.where)
@@ -73,12 +73,12 @@ def describe(checkpoint: Checkpoint, bn: str) -> Description:
     tensors = {MEAN: torch.tensor(constants.mean), STD: torch.tensor(constants.std)}
     for name, tensor in folded.model.state_dict().items():
         if name not in folded.constants:
-            tensors[name] = tensor.detach().float() + 0.0  # -0.0 is 0.0
-    return Description(checkpoint.where, spec, header, folded.model, tensors)
+            tensors[name] = tensor.detach().float() + 0.0  # turns -0.0 into 0.0
+    return Description(where=checkpoint.where, spec=spec, header=header, model=folded.model, tensors=tensors)
 
 
 def blank(header: Header, bn: str, where: str) -> tuple[nn.Module, list[str]]:
-    """A network of the architecture that shares what all described ones share, and the names of what they do not."""
+    """A network of the header's architecture, and the names of those of its tensors that a description must give."""
     spec = ModelSpec.from_json(header.model or {}, where)
     model = build_model(spec, stream(0, "init")).float().eval()
     if bn == "fold":
@@ -93,7 +93,7 @@ def blank(header: Header, bn: str, where: str) -> tuple[nn.Module, list[str]]:
 def rebuilt(
     model: nn.Module, header: Header, tensors: Mapping[str, Tensor]
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Put described tensors into a network, in place; see `Description.rebuilt`."""
+    """Put described tensors into a network, in place; returns and errors as in `Description.rebuilt`."""
     state = model.state_dict()
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
@@ -112,22 +112,23 @@ def rebuilt(
 
 
 def side_of(tensors: Mapping[str, Tensor], header: Header, values: Values) -> Side:
-    """What the decoder of these tensors knows: names, shapes, and the convolutions that weights stand for."""
+    """What the decoder of these tensors knows: names, shapes, and the convolutions that dense weights stand for."""
     spec = ModelSpec.from_json(header.model or {}, "the header")
     return Side(tuple(_tensor_side(name, tensor, header, spec) for name, tensor in tensors.items()), values)
 
 
 def with_input(header: Header, fields: dict[str, Any]) -> Header:
+    """The header with this `input`, all tensors stored densely."""
     return replace(header, input=fields, storage={})
 
 
 def _counters(model: nn.Module) -> frozenset[str]:
+    """Names of the tensors in which batch norms count training steps; they do not change the function."""
     return frozenset(name for name in model.state_dict() if name.endswith(_COUNTERS))
 
 
 def _tensor_side(name: str, tensor: Tensor, header: Header, spec: ModelSpec) -> TensorSide:
-    """Shapes, and for weights that stand for a convolution its geometry."""
-    known = TensorSide(name, tuple(tensor.shape), tensor.dtype)
+    known = TensorSide(name=name, shape=tuple(tensor.shape), dtype=tensor.dtype)
     layer = name.removesuffix(".weight")
     if layer == name or layer not in header.layers:
         return known

@@ -1,19 +1,20 @@
-"""What was found of a network's description and of the bounds that follow from it."""
+"""What was found: how long a network's descriptions are, and the bounds that follow from them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lcstool.bounds import FORMS, Evidence, affordable_bits, error_bound
+from lcstool.codes import Counts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Size:
-    """A network as a vector of values.
+    """How large a network is, as a list of numbers.
 
     Attributes:
-        num_parameters: Entries n that could be non-zero.
-        num_nonzeros: Of them.
-        num_distinct: Different values k, zero among them.
+        num_parameters: Number n of parameters, zero or not.
+        num_nonzeros: How many of them are not zero.
+        num_distinct: Number k of different values, zero among them.
         value_bits: Bits b of one value.
     """
 
@@ -22,19 +23,28 @@ class Size:
     num_distinct: int
     value_bits: int
 
+    @staticmethod
+    def of(counts: Counts) -> "Size":
+        return Size(
+            num_parameters=counts.num_entries,
+            num_nonzeros=counts.num_nonzeros,
+            num_distinct=counts.num_distinct,
+            value_bits=counts.value_bits,
+        )
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class CodeBound:
-    """One code's description of the network.
+    """The network's description by one code.
 
     Attributes:
         code: Its name.
-        terms: Bits by what they are for, by the code's formula.
+        terms: Bits by what they are spent on, from the code's formula.
         formula_bits: Their sum.
-        measured_bits: Length of the real bit string, decoded and compared; None where it was not made.
-        choice_bits: Paid for having chosen among several descriptions.
-        affordable_nonzeros: The most non-zeros of such values whose bound would be below chance; None where the code
-            has no formula for it.
+        measured_bits: Length of a bit string that was made, decoded and compared; None where none was made.
+        choice_bits: Bits that name this description among those that were compared.
+        affordable_nonzeros: The most non-zeros that would give a bound below chance, -1 if not even 0 would; None
+            where the code's length does not follow from counts.
     """
 
     code: str
@@ -46,12 +56,12 @@ class CodeBound:
 
     @property
     def bits(self) -> float:
-        """What counts: the measured length where there is one, and the choice."""
+        """The length that the bound uses: the measured one if there is one, plus the choice."""
         length = self.formula_bits if self.measured_bits is None else self.measured_bits
         return length + self.choice_bits
 
     def bounds(self, evidence: Evidence) -> dict[str, float]:
-        """By form: the printed one takes the formula as it stands in the paper."""
+        """The bound in each form; `printed` takes the formula's length, as the paper does."""
         return {
             form: error_bound(self.formula_bits if form == "printed" else self.bits, evidence, form)
             for form in FORMS
@@ -75,28 +85,28 @@ class CodeBound:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One way to make the network smaller.
 
     Attributes:
-        prune: Share of the weights pruned.
-        bits: Of a value.
-        quantizer: How values were rounded: `plain` (not at all), `half`, or a grid.
-        code: The shortest code.
-        code_bits: Its measured length, without the choice.
-        train_error, test_error: Of the smaller network.
-        bound: The kl form, the choice paid.
+        pruned_frac: Share of the weights that were pruned.
+        value_bits: Bits of a value.
+        quantizer: How values were rounded: `plain` (not at all), `half` (to float16), or the name of a grid.
+        code: The code with the shortest description.
+        code_bits: Its formula's length, rounded up, without the bits of the choice.
+        train_error_frac, test_error_frac: Errors of the smaller network.
+        bound_frac: The bound in the form `kl`, the bits of the choice included.
     """
 
-    prune: float
-    bits: int
+    pruned_frac: float
+    value_bits: int
     quantizer: str
     code: str
     code_bits: int
-    train_error: float
-    test_error: float
-    bound: float
+    train_error_frac: float
+    test_error_frac: float
+    bound_frac: float
 
 
 @dataclass(frozen=True)
@@ -105,8 +115,8 @@ class Search:
 
     Attributes:
         candidates: In the order tried.
-        best: Index of the smallest bound.
-        choice_bits: ceil(log2) of the number of candidates and codes together.
+        best: Index of the one with the smallest bound.
+        choice_bits: Bits that name one combination of candidate and code.
     """
 
     candidates: tuple[Candidate, ...]
@@ -117,11 +127,12 @@ class Search:
         """Candidates that no other beats in both length and training error, shortest first."""
         order = sorted(
             range(len(self.candidates)),
-            key=lambda i: (self.candidates[i].code_bits, self.candidates[i].train_error),
+            key=lambda i: (self.candidates[i].code_bits, self.candidates[i].train_error_frac),
         )
         front: list[int] = []
         for index in order:
-            if not front or self.candidates[index].train_error < self.candidates[front[-1]].train_error:
+            error = self.candidates[index].train_error_frac
+            if not front or error < self.candidates[front[-1]].train_error_frac:
                 front.append(index)
         return tuple(front)
 
@@ -130,24 +141,24 @@ class Search:
             "choice_bits": self.choice_bits,
             "best": self.best,
             "pareto": list(self.pareto()),
-            "candidates": [vars(candidate) for candidate in self.candidates],
+            "candidates": [asdict(candidate) for candidate in self.candidates],
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BoundResult:
-    """A network, its evidence, its descriptions.
+    """A network's descriptions and the bounds on its error.
 
     Attributes:
-        where: The file.
-        size: Of the network described.
-        evidence: Training images, training error, confidence.
+        where: The network's file.
+        size: Of the network that is described.
+        evidence: Number of training images, training error, and the probability that the bound fails.
         chance: Error of guessing, 1 - 1 / classes.
         test_error: For comparison; None where no data set was read.
-        codes: One a code.
-        notes: What a reader must know beside the numbers.
-        search: If it was asked for; size, evidence and codes are then those of its best candidate.
-        emitted: The code file written, if one was.
+        codes: One description for each code.
+        notes: What a reader should know of the numbers.
+        search: All candidates, if a search was asked for; size, evidence and codes are then those of the best one.
+        emitted: The code file that was written, if any.
     """
 
     where: str
@@ -162,7 +173,7 @@ class BoundResult:
 
     @property
     def theorem1(self) -> dict[str, float]:
-        """The bound of a description that writes out all n values, b bits each."""
+        """The bound in each form for a description that writes out all n values with b bits each."""
         size = self.size
         return {
             form: error_bound(float(size.num_parameters * size.value_bits), self.evidence, form)
@@ -176,21 +187,19 @@ class BoundResult:
 
     @property
     def certificate(self) -> float:
-        """The smallest bound: the shortest description, the inverse of the relative entropy."""
+        """The smallest bound: of the shortest description, in the form `kl`."""
         return self.best.bounds(self.evidence)["kl"]
 
     @property
     def is_vacuous(self) -> bool:
-        """Whether the best bound certifies no more than guessing."""
+        """Whether the smallest bound is no better than guessing."""
         return self.certificate >= self.chance
 
     def to_json(self) -> dict[str, Any]:
         return {
+            "schema": "lcstool.bound/1",
             "file": self.where,
-            "num_parameters": self.size.num_parameters,
-            "num_nonzeros": self.size.num_nonzeros,
-            "num_distinct": self.size.num_distinct,
-            "value_bits": self.size.value_bits,
+            **asdict(self.size),
             "num_samples": self.evidence.num_samples,
             "train_error_frac": self.evidence.train_error,
             "test_error_frac": self.test_error,
@@ -205,3 +214,9 @@ class BoundResult:
             "notes": list(self.notes),
             "emitted": self.emitted,
         }
+
+    def metrics(self) -> dict[str, Any]:
+        """What the history keeps: the document without its schema, the candidates and the names of files."""
+        document = self.to_json()
+        del document["schema"]
+        return document | {"file": None, "search": None, "emitted": None}

@@ -1,23 +1,24 @@
-"""Make a network smaller in many ways, and find the one with the best certificate, the choice paid for.
+"""Make a network smaller in many ways and find the one with the smallest bound, counting the cost of choosing it.
 
-All candidates are named before a bit is looked at, and choosing one of C costs ceil(log2 C) bits, the code included.
+The list of candidates is fixed before any of them is tried, so naming one combination of candidate and code out of C
+takes ceil(log2 C) bits; these are added to every description.
 """
 
 import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-from lcstool.bounds import Evidence, error_bound
+from lcstool.bounds import Evidence, choice_cost, error_bound
 from lcstool.choices import GRIDS
 from lcstool.codes import CODES, Values
 from lcstool.codes.quantise import quantise
 from lcstool.errors import BadInputError
 from lcstool.stages.bound.config import BoundConfig
 from lcstool.stages.bound.description import Description
-from lcstool.stages.bound.evidence import Images, prepared
+from lcstool.stages.bound.evidence import Images
 from lcstool.stages.bound.result import Candidate, Search
+from lcstool.weights.pruning import prune_tensors
 
 
 def best_candidate(
@@ -26,10 +27,10 @@ def best_candidate(
     images: Images,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Search, Values, dict[str, Tensor]]:
-    """Try all shares to prune, bits and grids.
+    """Try every combination of share pruned, bits and grid.
 
     Returns:
-        What was tried, and the kind of values and the tensors of the best.
+        What was tried, and of the best candidate the kind of values and the tensors.
 
     Raises:
         BadInputError: no candidate can be described.
@@ -38,57 +39,48 @@ def best_candidate(
     choice_bits = choice_cost(len(ways) * len(config.codes()))
     tried: list[Candidate] = []
     best: tuple[Values, dict[str, Tensor]] | None = None
-    index = 0
+    best_index = 0
     for number, (share, bits, quantizer) in enumerate(ways):
-        tensors, values = quantise(prune(description.tensors, share), bits, quantizer)
+        tensors, values = quantise(prune_tensors(description.tensors, share), bits, quantizer)
         side = description.side(values)
         try:
             model, fields = description.rebuilt(tensors)
         except BadInputError:
-            continue  # rounded to nothing
-        train, test = images.errors(model, prepared(description, fields, images.train.images.device))
+            continue  # the input's standard deviation was rounded to 0
+        train, test = images.errors(model, description, fields)
         lengths = {name: CODES[name].length(tensors, side).bits for name in config.codes()}
         code = min(lengths, key=lambda name: lengths[name])
-        length = math.ceil(lengths[code])
-        evidence = Evidence(len(images.train), train, config.delta, sum(t.numel() for t in tensors.values()))
-        found = error_bound(length + choice_bits, evidence, "kl")
-        tried.append(Candidate(share, bits, values.method, code, length, train, test, found))
-        if best is None or found < tried[index].bound:
-            best, index = (values, tensors), len(tried) - 1
+        code_bits = math.ceil(lengths[code])
+        evidence = Evidence(
+            num_samples=len(images.train),
+            train_error=train,
+            delta=config.delta,
+            num_parameters=sum(tensor.numel() for tensor in tensors.values()),
+        )
+        bound = error_bound(code_bits + choice_bits, evidence, "kl")
+        tried.append(
+            Candidate(
+                pruned_frac=share,
+                value_bits=bits,
+                quantizer=values.method,
+                code=code,
+                code_bits=code_bits,
+                train_error_frac=train,
+                test_error_frac=test,
+                bound_frac=bound,
+            )
+        )
+        if best is None or bound < tried[best_index].bound_frac:
+            best, best_index = (values, tensors), len(tried) - 1
         if progress is not None:
             progress(number + 1, len(ways))
     if best is None:
         raise BadInputError("no candidate of the search leaves a network", hint="take more --search-bits")
-    return Search(tuple(tried), index, choice_bits), *best
-
-
-def choice_cost(num_ways: int) -> int:
-    """Bits that say which of so many descriptions was taken."""
-    return math.ceil(math.log2(max(1, num_ways)))
-
-
-def prune(tensors: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Set the smallest weights to 0 until this share of all is 0, over all layers together; ties by position.
-
-    Biases, norms and the input's constants are not weights.
-    """
-    weights = {name: tensor for name, tensor in tensors.items() if tensor.ndim > 1}
-    if not weights or not share:
-        return dict(tensors)
-    sizes_N = torch.cat([tensor.abs().flatten() for tensor in weights.values()])
-    order_N = torch.argsort(sizes_N, stable=True)
-    kept_N = torch.ones(len(sizes_N), dtype=torch.bool)
-    kept_N[order_N[: round(share * len(sizes_N))]] = False
-    pruned, start = dict(tensors), 0
-    for name, tensor in weights.items():
-        mask = kept_N[start : start + tensor.numel()].view(tensor.shape)
-        pruned[name] = torch.where(mask, tensor, 0.0)
-        start += tensor.numel()
-    return pruned
+    return Search(tuple(tried), best_index, choice_bits), *best
 
 
 def _kinds(config: BoundConfig) -> list[tuple[int, str]]:
-    """Bits and grids; values of 16 or 32 bits have no grid."""
+    """Bits and grids to try; values of 16 or 32 bits have no grid, so one entry of each is enough."""
     return [
         (bits, quantizer) for bits in config.widths() for quantizer in (GRIDS if bits < 16 else GRIDS[:1])
     ]

@@ -5,8 +5,8 @@ from typing import Any
 
 from lcstool.checkpoint import csr_bytes
 from lcstool.models import Embedding
-from lcstool.models.build import weight_layers
 from lcstool.models.embedding.support import convolution_support
+from lcstool.models.layers.parameters import weight_layers
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.source import Source
 

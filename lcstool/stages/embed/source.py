@@ -16,7 +16,7 @@ from lcstool.models.wiring.trace import Trace, trace
 from lcstool.stages.embed.config import EmbedConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """The network to embed: its module on the CPU, and what is known of it."""
 
@@ -51,7 +51,14 @@ def open_source(config: EmbedConfig) -> Source:
         where = "standard input" if config.file == "-" else config.file
         spec, model = build_foreign(config.model, config.input_shape(), state, where)
         header = None
-    return Source(model, spec, trace(empty_model(spec), spec.in_shape), header, digest, where)
+    return Source(
+        model=model,
+        spec=spec,
+        found=trace(empty_model(spec), spec.in_shape),
+        header=header,
+        digest=digest,
+        where=where,
+    )
 
 
 def choose_layers(config: EmbedConfig, source: Source) -> Embedding:

@@ -1,4 +1,4 @@
-"""The filters of a first layer, of dense and local layers by their patches, and those that it began from."""
+"""Read the filters of a first layer, and those that its training began from; dense layers are cut into patches."""
 
 import math
 from dataclasses import dataclass
@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from lcstool.checkpoint import Header
-from lcstool.data.preprocess import Preprocess, pixel_permutation
 from lcstool.errors import BadInputError, UsageError
+from lcstool.images import pixel_order
 from lcstool.models import ModelSpec, build_model
-from lcstool.models.build import weight_layers
+from lcstool.models.layers.parameters import weight_layers
 from lcstool.randomness import stream
 from lcstool.stages.energy.layers import FirstLayer
 from lcstool.weights import WeightTensor
@@ -19,19 +19,19 @@ from lcstool.weights.grid import restore_pixels, sampled_units
 # Shape suffixes: M filters (units of a dense layer), C channels, I J kernel, H W image, P Q positions.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FilterBank:
-    """One layer's filters.
+    """The filters of one layer.
 
     Attributes:
         where: The file's name.
         layer: The layer's name.
         kind: `conv`, `local` or `fc`.
-        patches_MPQCIJ: The filters at each position of the image, one position for a convolution: (M, P, Q, C, I, J).
-            Of a dense layer, every patch of each unit's weights on the image.
-        initial_MPQCIJ: The same before training, rebuilt from the history; None where that does not give it.
-        num_units: Of the layer (channels, of a local one); M may be a sample.
-        image: Height and width that the patches of a dense layer are cut from; they overlap.
+        patches_MPQCIJ: The filters at each position of the image; a convolution has one position. For a dense layer,
+            every patch of each unit's weights, laid out as an image.
+        initial_MPQCIJ: The same before training, made again from the seed in the history; None if that is not possible.
+        num_units: Units of the layer (for a convolutional or local one, its output channels); M may be a sample.
+        image: For a dense layer, height and width of the image that the patches are cut from; they overlap.
     """
 
     where: str
@@ -58,14 +58,14 @@ def read_bank(
 
     Args:
         first: The layer.
-        image: Channels, height and width that a dense layer sees, where its file does not say.
-        kernel_size: Asked for; of filters it must be theirs.
-        default_kernel: Of the patches of a dense layer where neither that nor its geometry says one.
-        max_units: Most units of a dense layer; 0 for all.
+        image: Channels, height and width of the image that a dense layer sees, if its file does not say.
+        kernel_size: Size of the patches, if asked for; filters must have this size.
+        default_kernel: Size of the patches of a dense layer if neither `kernel_size` nor its geometry says one.
+        max_units: Most units of a dense layer that are read; 0 for all.
 
     Raises:
-        UsageError: another kernel size than that of the layer's filters was asked for.
-        BadInputError: a dense layer whose image or patches are unknown or do not fit.
+        UsageError: `kernel_size` is not the size of the layer's filters.
+        BadInputError: for a dense layer, the image or the size of patches is unknown or does not fit.
     """
     weight, header = first.weight, first.weight.checkpoint.header
     if weight.kind != "fc" and kernel_size not in (None, first.kernel_size):
@@ -73,18 +73,18 @@ def read_bank(
             f"kernel_size {_by(kernel_size)}, but {first.name} has {_by(first.kernel_size)} filters",
             hint="--kernel-size is for dense layers",
         )
-    order = _pixel_order(header, first.spec, weight.checkpoint.where)
+    order = pixel_order(header, first.spec.in_shape if first.spec else None, weight.checkpoint.where)
     cut = _Cutter(first, image, kernel_size or first.kernel_size or default_kernel, max_units, order)
     stored = torch.cat(list(weight.rows())).view(weight.shape)
     initial = _initial_weight(header, first.spec, weight)
     return FilterBank(
-        weight.checkpoint.where,
-        weight.layer,
-        weight.kind,
-        cut.patches(stored),
-        None if initial is None else cut.patches(initial),
-        weight.shape[2] if weight.is_local else weight.num_units,
-        cut.grid[1:] if cut.grid is not None else None,
+        where=weight.checkpoint.where,
+        layer=weight.layer,
+        kind=weight.kind,
+        patches_MPQCIJ=cut.patches(stored),
+        initial_MPQCIJ=None if initial is None else cut.patches(initial),
+        num_units=weight.shape[2] if weight.is_local else weight.num_units,
+        image=cut.grid[1:] if cut.grid is not None else None,
     )
 
 
@@ -92,15 +92,8 @@ def _by(size: tuple[int, int] | None) -> str:
     return "x".join(map(str, size or ()))
 
 
-def _pixel_order(header: Header | None, spec: ModelSpec | None, where: str) -> Tensor | None:
-    if header is None or header.input is None or spec is None:
-        return None
-    seed = Preprocess.from_json(header.input, spec.channels, where).permute_seed
-    return None if seed is None else pixel_permutation(*spec.image, seed)
-
-
 class _Cutter:
-    """Cuts a layer's weight into patches, the same way for the trained and the initial one."""
+    """Cuts a layer's weights into patches; the trained and the initial weights in the same way."""
 
     def __init__(
         self,
@@ -111,7 +104,7 @@ class _Cutter:
         order: Tensor | None,
     ) -> None:
         weight, spec = first.weight, first.spec
-        # A convolution of permuted images has the filters it has: only a dense layer's pixels are put back.
+        # If pixels were permuted, those of a dense layer are put back; filters of a convolution stay as they are.
         self.weight, self.order = weight, order
         self.grid: tuple[int, int, int] | None = None
         if weight.kind != "fc":
@@ -141,7 +134,7 @@ class _Cutter:
         self.units = sampled_units(weight.num_units, max_units)
 
     def patches(self, values: Tensor) -> Tensor:
-        """(M, P, Q, C, I, J) of a weight of the layer's shape."""
+        """Cut weights of the layer's shape into patches (M, P, Q, C, I, J)."""
         if self.weight.kind == "conv":
             return values[:, None, None]
         if self.weight.is_local:
@@ -154,7 +147,10 @@ class _Cutter:
 
 
 def _initial_weight(header: Header | None, spec: ModelSpec | None, weight: WeightTensor) -> Tensor | None:
-    """The layer's weight at initialisation: a function of the first training's seed, if that began from nothing."""
+    """The layer's initial weights, made again from the seed of the first training; None if that is not possible.
+
+    It is possible if training began with new weights and no stage since has changed the layers.
+    """
     if header is None or spec is None or not header.history or weight.mask is not None:
         return None
     first = header.history[0]

@@ -1,4 +1,4 @@
-"""The images and the basis of a measurement: which are needed, of what size, and whether they suit the networks."""
+"""The images and the basis of a measurement: read or compute them, and check that they suit the networks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +10,14 @@ from lcstool.energy import Images, PatchBasis, open_basis, patch_moments
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import ModelSpec
 from lcstool.parsing import parse_image_size
+from lcstool.record import dataset_name, last_training
 from lcstool.stages.energy.banks import FilterBank
 from lcstool.stages.energy.config import EnergyConfig
-from lcstool.stages.energy.measure import BankProfile
+from lcstool.stages.energy.result import BankProfile
 
 
 def open_given_basis(config: EnergyConfig) -> PatchBasis | None:
-    """The basis in the file named; UsageError where the pixels asked for are others."""
+    """The basis in the file that --basis names; UsageError if --pixels asks for other pixels."""
     if config.basis is None:
         return None
     basis = open_basis(config.basis)
@@ -29,7 +30,7 @@ def open_given_basis(config: EnergyConfig) -> PatchBasis | None:
 def open_images(
     config: EnergyConfig, networks: Sequence[Checkpoint], basis: PatchBasis | None
 ) -> ImageStream:
-    """The data set at the size that is asked for, or that the networks take, or its own."""
+    """The data set, at the size that is asked for, or else that of the networks, or else its own."""
     size = parse_image_size(config.image_size) if config.image_size else None
     for checkpoint in networks:
         if size is None and checkpoint.header is not None and checkpoint.header.model is not None:
@@ -45,7 +46,7 @@ def open_images(
 
 
 def measured_basis(config: EnergyConfig, images: ImageStream, banks: Sequence[FilterBank]) -> PatchBasis:
-    """The basis of the images at the filters' size."""
+    """Compute the basis of the images for patches of the filters' size."""
     kernel = banks[0].kernel_size if banks else None
     if kernel is None:
         if config.kernel_size is None:
@@ -60,19 +61,19 @@ def measured_basis(config: EnergyConfig, images: ImageStream, banks: Sequence[Fi
                 f"{banks[0].where} {kernel[0]}x{kernel[1]}: their profiles are in different bases and do not compare"
             )
     pixels = _standardised(images) if config.pixels == "channel" else None
-    about = Images(config.dataset_name, config.classes, images.digest)
+    about = Images(dataset_name(config.dataset), config.classes, images.digest)
     return PatchBasis.of(images.blocks(), kernel, pixels, about)
 
 
 def _standardised(images: ImageStream) -> Preprocess:
-    """Each channel's mean and deviation over all pixels, exact, in one pass more."""
+    """Mean and standard deviation of each channel over all pixels, exact; this reads the images once more."""
     mean_C, covariance_CC = patch_moments(images.blocks(), (1, 1)).covariance()
     std_C = covariance_CC.diagonal().clamp(min=1.0).sqrt()
     return Preprocess(tuple((mean_C / 255).tolist()), tuple((std_C / 255).tolist()))
 
 
 def require_alike(profiles: Sequence[BankProfile], basis: PatchBasis | None, basis_name: str) -> None:
-    """Refuse profiles of different bases, or measured in different ways; BadInputError names both."""
+    """BadInputError, naming both, for profiles of different bases or profiles measured in different ways."""
     for profile in profiles:
         first = profiles[0]
         if basis is not None and profile.profile.basis != basis.digest:
@@ -105,30 +106,32 @@ def doubts(
     basis: PatchBasis | None,
     images: ImageStream | None,
 ) -> tuple[str, ...]:
-    """What a reader of the numbers should know."""
+    """Reasons to doubt the numbers. They go into files, so they name files without folders."""
     found = []
     if basis is not None:
         for checkpoint in networks:
             name, digest = _trained_on(checkpoint)
             if name not in (None, basis.images.name) and basis.images.name and digest != basis.images.digest:
-                found.append(f"{checkpoint.where} was trained on {name}, the basis is of {basis.images}")
-        if images is not None and basis.images.name not in (None, config.dataset_name):
-            found.append(f"the basis is of {basis.images}, theory and labels of {config.dataset_name}")
+                file = Path(checkpoint.where).name
+                found.append(f"{file} was trained on {name}, the basis is of {basis.images}")
+        name = dataset_name(config.dataset)
+        if images is not None and basis.images.name not in (None, name):
+            found.append(f"the basis is of {basis.images}, theory and labels of {name}")
         if not basis.eigenvalues_D.any():
             found.append("the patches of the images are all alike, so their components are arbitrary")
     for bank in profiles:
         if bank.profile.is_flat:
             energy = f"{bank.profile.energy_D[0].item():.3g} along every component"
-            found.append(f"{bank.where}: {bank.layer} has energy {energy}, so it correlates with nothing")
+            found.append(
+                f"{Path(bank.where).name}: {bank.layer} has energy {energy}, so it correlates with nothing"
+            )
     return tuple(found)
 
 
 def _trained_on(checkpoint: Checkpoint) -> tuple[str | None, str | None]:
     """Name and digest of the data of the last training in a file's history."""
-    name = digest = None
-    for entry in checkpoint.header.history if checkpoint.header is not None else ():
-        config, inputs = entry.get("config"), entry.get("inputs")
-        if entry["stage"] == "train" and isinstance(config, dict) and isinstance(config.get("dataset"), str):
-            name = config["dataset"]
-            digest = inputs.get("dataset") if isinstance(inputs, dict) else None
-    return name, digest
+    last = last_training(checkpoint.header.history) if checkpoint.header is not None else None
+    config, inputs = (last or {}).get("config"), (last or {}).get("inputs")
+    if not isinstance(config, dict) or not isinstance(config.get("dataset"), str):
+        return None, None
+    return config["dataset"], inputs.get("dataset") if isinstance(inputs, dict) else None

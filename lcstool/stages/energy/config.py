@@ -19,23 +19,27 @@ class EnergyConfig(Config):
     )
     layer: str | None = option(
         None,
-        "The layer [default: the first by the architecture; else the one whose weights have the images' channels].",
+        "The layer to measure [default: the first by the architecture; if that is unknown, the one whose weights have "
+        "the images' channels].",
         "Network",
     )
     kernel_size: int | None = option(
         None,
-        "Side of the patches of dense layers [default: that of the basis, or of the first file's filters], or of the "
-        "basis where no file has filters.",
+        "Side of the patches if no filters give it: of a basis without networks, and of dense layers [default: that of "
+        "the basis, or of the first file's filters].",
         "Network",
         at_least=1,
     )
 
     dataset: str = dataset_option(
         "Basis",
-        "Data set whose training images' patches give the basis, and theory and labels; with --basis only those.",
+        "Data set: patches of its training images give the basis, unless --basis does; theory and label correlations "
+        "use its labels.",
     )
     image_size: str | None = option(
-        None, "Side or HxW [default: that of the networks, or the data set's own].", "Basis"
+        None,
+        "Size of the images, a side or HxW [default: that of the networks, or the data set's own].",
+        "Basis",
     )
     classes: tuple[str, ...] = option(
         (), "Keep only these classes, by number or name; may be repeated or joined by commas.", "Basis"
@@ -43,12 +47,12 @@ class EnergyConfig(Config):
     data_dir: str | None = data_dir_option("Basis")
     pixels: str | None = option(
         None,
-        "Pixels in [0, 1], or each channel standardised over the training images [default: raw, or the basis's].",
+        "raw: pixels from 0 to 1; channel: mean 0 and deviation 1 in each channel [default: raw, or the basis's].",
         "Basis",
         choices=PATCH_PIXELS,
     )
     basis: str | None = option(
-        None, "Use the basis in this file instead of measuring one.", "Basis", recorded="name"
+        None, "Use the basis in this file instead of computing one.", "Basis", recorded="name"
     )
 
     normalise: str = option(
@@ -61,21 +65,23 @@ class EnergyConfig(Config):
     )
     draws: int = option(
         2000,
-        "Draws behind each band: pairs of random banks; at most 500 random initialisations and 1000 resamplings.",
+        "Random draws behind each interval: pairs of random banks; at most 500 random initialisations and 1000 "
+        "bootstrap samples.",
         "Profile",
         at_least=20,
     )
     units: int = option(
         512,
-        "Most units of a dense layer that are measured, drawn at random; 0 for all.",
+        "Measure at most this many units of a dense layer, drawn at random; 0 for all.",
         "Profile",
         at_least=0,
+        recorded=False,
     )
 
     theory: str | None = option(
         None,
-        "Predict the profile of a linear CNN on this data set; patches: under random labels, from the patches "
-        "themselves instead of each image's mean patch.",
+        "Predict the profile of a linear CNN on this data set; patches: for random labels, from single patches instead "
+        "of each image's mean patch.",
         "Theory",
         choices=THEORIES,
     )
@@ -92,16 +98,18 @@ class EnergyConfig(Config):
     )
     loss: str = option(
         "mean",
-        "Squared error summed or averaged over images, or half of it.",
+        "Squared error, summed or averaged over images, or half of that.",
         "Theory",
         choices=LINEAR_LOSSES,
     )
-    fit: bool = option(False, "Find the number of steps that best explains each profile.", "Theory")
+    fit: bool = option(False, "Find the number of steps that fits each profile best.", "Theory")
     label_correlation: bool = option(
-        False, "Correlate each class with the images' mean projections on the components.", "Theory"
+        False,
+        "Correlate each class with the projections of the images' mean patches on the components.",
+        "Theory",
     )
 
-    seed: int = seed_option("Run", "Seed of the bands and bootstraps.")
+    seed: int = seed_option("Run", "Seed of the random draws.")
 
     def check(self) -> None:
         if self.image_size is not None and parse_image_size(self.image_size) is None:

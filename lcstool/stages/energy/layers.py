@@ -1,4 +1,4 @@
-"""The first layer of any network's file: what its architecture says, or else its shape and the order of the names."""
+"""Find the first layer in any network's file: from its architecture, or else from tensor shapes and names."""
 
 import math
 from dataclasses import dataclass
@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from lcstool.checkpoint import Checkpoint
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec
-from lcstool.models.build import WEIGHT_LAYERS, empty_model
+from lcstool.models.build import empty_model
+from lcstool.models.layers.parameters import WEIGHT_LAYERS
 from lcstool.weights import WeightTensor, find_weights
 from lcstool.weights.tensors import natural_key
 
 
 @dataclass(frozen=True)
 class FirstLayer:
-    """Which layer of a file is measured, before any of it is read.
+    """The layer of a file that is measured; its weights are not read yet.
 
     Attributes:
-        weight: The layer.
-        spec: The network, where the file says what it is.
+        weight: The layer's weights.
+        spec: The network, if the file says what it is.
     """
 
     weight: WeightTensor
@@ -30,7 +31,7 @@ class FirstLayer:
 
     @property
     def kernel_size(self) -> tuple[int, int] | None:
-        """Rows and columns of its filters, or of the convolution that it stands for; None where nothing says it."""
+        """Rows and columns of its filters, or of those of the convolution it was made from; None if unknown."""
         if self.weight.kind != "fc":
             return self.weight.shape[-2], self.weight.shape[-1]
         return self.weight.geometry.kernel_size if self.weight.geometry else None
@@ -42,14 +43,14 @@ def find_first_layer(
     """The layer of a network that sees the images.
 
     Args:
-        checkpoint: Of any network.
-        channels: Of the images.
-        image: Their height and width, where known: a dense layer of so many inputs sees them.
-        layer: Its name, or None to find it.
+        checkpoint: A file of any network.
+        channels: Channels of the images.
+        image: Height and width of the images, if known; a dense layer with that many inputs may be the first.
+        layer: The layer's name, or None to find it.
 
     Raises:
-        BadInputError: no such layer, none that fits, several of which nothing says which comes first, or one that
-            has no filters on images.
+        BadInputError: no such layer, none that fits, several that fit in no known order, or a layer that has no filters
+            on images.
     """
     header = checkpoint.header
     if header is not None and header.kind != "model":
@@ -80,7 +81,7 @@ def _from_architecture(weights: list[WeightTensor], spec: ModelSpec | None) -> W
 
 
 def _by_shape(weights: list[WeightTensor], channels: int, image: tuple[int, int] | None) -> WeightTensor:
-    """Filters with the images' channels; where there are none, dense units with as many inputs as an image has."""
+    """The layer whose filters have the images' channels; if there is none, the dense one with an image's inputs."""
     fitting = [
         weight
         for weight in weights
@@ -108,7 +109,7 @@ def _by_shape(weights: list[WeightTensor], channels: int, image: tuple[int, int]
 
 
 def _comes_before(first: str, other: str) -> bool:
-    """Whether two names in natural order say so: where they begin to differ, both have a number."""
+    """Whether the names say so: where they first differ, both have a number, and the first one's is smaller."""
     parts = zip(natural_key(first), natural_key(other), strict=False)
     number, other_number = next((a[0], b[0]) for a, b in parts if a != b)
     return 0 <= number < other_number

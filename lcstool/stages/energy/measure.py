@@ -1,67 +1,27 @@
-"""Profiles of filter banks in a basis, whatever kind of layer they come from."""
-
-from dataclasses import dataclass
+"""Measure the profile of a filter bank in a basis, whatever kind of layer it comes from."""
 
 import torch
 from torch import Tensor
 
-from lcstool.energy import Band, EnergyProfile, PatchBasis, dense_noise, initial_band, pearson
+from lcstool.energy import EnergyProfile, PatchBasis, dense_noise, initial_band, pearson
 from lcstool.errors import BadInputError
 from lcstool.randomness import stream
 from lcstool.stages.energy.banks import FilterBank
 from lcstool.stages.energy.config import EnergyConfig
+from lcstool.stages.energy.result import BankProfile
 
 # Shape suffixes: M filters, P Q positions, C channels, I J kernel, D components.
 
 
-@dataclass(frozen=True)
-class BankProfile:
-    """One bank measured.
-
-    Attributes:
-        where, layer, kind: Of the bank.
-        num_units: Of the layer; the profile may be of a sample.
-        profile: Its energies.
-        positions_PQD: The profile at each position of the image, of dense and local layers.
-        random: r with the profiles of random initialisations.
-        initial_r: r with the profile of its own initial weights, where the history gives them.
-        initial: That profile.
-        filters_MCIJ: The filters of a convolution, for pictures.
-        initial_MCIJ: Those it began from.
-        normalise, subtract_initial: How it was measured.
-    """
-
-    where: str
-    layer: str
-    kind: str
-    num_units: int
-    profile: EnergyProfile
-    positions_PQD: Tensor | None = None
-    random: Band | None = None
-    initial_r: float | None = None
-    initial: EnergyProfile | None = None
-    filters_MCIJ: Tensor | None = None
-    initial_MCIJ: Tensor | None = None
-    normalise: str = "none"
-    subtract_initial: bool = False
-
-    @property
-    def chance(self) -> str:
-        """What the random banks of its size are: of equal ones the profiles correlate by chance alike."""
-        size = f"{self.profile.num_filters}"
-        if self.profile.noise_DD is None or self.positions_PQD is None:
-            return size
-        return f"{size} dense at {'x'.join(map(str, self.positions_PQD.shape[:2]))} places"
-
-
 def measure_bank(config: EnergyConfig, bank: FilterBank, basis: PatchBasis) -> BankProfile:
-    """Project a bank on the basis and compare it with random and with its own initial weights.
+    """Project a bank on the basis, and compare its profile with those of random and of its own initial weights.
 
-    The energy of a unit of a dense or local layer along a component is the root mean square over the positions of
-    its patches.
+    A unit of a dense or local layer has many patches; its energy along a component is the root mean square over their
+    positions.
 
     Raises:
-        BadInputError: the kernel is not the basis's; or the initial filters are asked for and unknown.
+        BadInputError: the filters do not have the size of the basis's patches, or the initial filters are asked for and
+            unknown.
     """
     if bank.kernel_size != basis.kernel_size:
         have, want = ("x".join(map(str, size)) for size in (bank.kernel_size, basis.kernel_size))
@@ -93,19 +53,19 @@ def measure_bank(config: EnergyConfig, bank: FilterBank, basis: PatchBasis) -> B
             initial_r = pearson(profile.energy_D, initial.energy_D).item()
     is_conv = bank.kind == "conv"
     return BankProfile(
-        bank.where,
-        bank.layer,
-        bank.kind,
-        bank.num_units,
-        profile,
-        None if is_conv else coefficients_MPQD.square().mean(dim=0).sqrt(),
-        random,
-        initial_r,
-        initial,
-        bank.patches_MPQCIJ[:, 0, 0] if is_conv else None,
-        bank.initial_MPQCIJ[:, 0, 0] if is_conv and bank.initial_MPQCIJ is not None else None,
-        config.normalise,
-        config.subtract_initial,
+        where=bank.where,
+        layer=bank.layer,
+        kind=bank.kind,
+        num_units=bank.num_units,
+        profile=profile,
+        positions_PQD=None if is_conv else coefficients_MPQD.square().mean(dim=0).sqrt(),
+        random=random,
+        initial_r=initial_r,
+        initial=initial,
+        filters_MCIJ=bank.patches_MPQCIJ[:, 0, 0] if is_conv else None,
+        initial_MCIJ=bank.initial_MPQCIJ[:, 0, 0] if is_conv and bank.initial_MPQCIJ is not None else None,
+        normalise=config.normalise,
+        subtract_initial=config.subtract_initial,
     )
 
 
@@ -124,4 +84,6 @@ def _profile(
     if config.normalise == "filters":
         length_M = energies_MD.norm(dim=1, keepdim=True)
         energies_MD = energies_MD / torch.where(length_M > 0, length_M, 1)
-    return EnergyProfile(energies_MD, basis.digest, config.normalise == "profile", noise_DD)
+    return EnergyProfile(
+        projections_MD=energies_MD, basis=basis.digest, unit=config.normalise == "profile", noise_DD=noise_DD
+    )

@@ -1,18 +1,13 @@
-"""The energy stage: a basis, the profile of each file in it, their consistency, and the theory beside them.
+"""The energy stage: a basis, the profile of each file in it, their correlations, and the theory beside them.
 
 Ref: Chowers & Weiss 2023 (arXiv 2206.02454), sections 2 to 4.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from lcstool.checkpoint import Checkpoint, Header, open_checkpoint, write_checkpoint
-from lcstool.data import parse_dataset
+from lcstool.checkpoint import Checkpoint, open_checkpoint
 from lcstool.data.stream import ImageStream
 from lcstool.devices import memory_errors
 from lcstool.energy import (
@@ -23,64 +18,35 @@ from lcstool.energy import (
     label_correlations,
     save_basis,
 )
-from lcstool.errors import UsageError
 from lcstool.parsing import parse_image_size
 from lcstool.randomness import stream
-from lcstool.record import portable_config, versions
+from lcstool.record import dataset_name
 from lcstool.stages.energy.banks import FilterBank, read_bank
 from lcstool.stages.energy.bases import doubts, measured_basis, open_given_basis, open_images, require_alike
 from lcstool.stages.energy.config import EnergyConfig
+from lcstool.stages.energy.file import is_profile, read_profiles, write_profiles
+from lcstool.stages.energy.history import basis_entry, profile_entry
 from lcstool.stages.energy.layers import find_first_layer
-from lcstool.stages.energy.measure import BankProfile, measure_bank
-from lcstool.stages.energy.profile_file import PROFILE, profile_tensors, read_profiles
-from lcstool.stages.energy.theory import TheoryResult, run_theory
-
-# Shape suffixes: N images, R profiles, L classes, D components.
-
-
-@dataclass(frozen=True)
-class EnergyResult:
-    """What was measured.
-
-    Attributes:
-        banks: One a network's layer, in the order of the files.
-        correlation_RR: Pearson r between their profiles.
-        chance: r between random banks like two of the profiles, by `BankProfile.chance`, the smaller first.
-        basis: The components; None where only profiles were read.
-        labels_LD: Correlation of each class with each component, if asked for.
-        num_images: Behind the labels and the theory.
-        class_names: Of the data set.
-        theory: The prediction, if asked for.
-        warnings: What makes the numbers doubtful.
-    """
-
-    banks: tuple[BankProfile, ...]
-    correlation_RR: Tensor
-    chance: dict[tuple[str, str], Band]
-    basis: PatchBasis | None
-    labels_LD: Tensor | None
-    num_images: int
-    class_names: tuple[str, ...]
-    theory: TheoryResult | None
-    warnings: tuple[str, ...]
+from lcstool.stages.energy.measure import measure_bank
+from lcstool.stages.energy.result import BankProfile, EnergyResult
+from lcstool.stages.energy.theory import run_theory
 
 
 def energy(config: EnergyConfig, out: str | None = None, basis_out: str | None = None) -> EnergyResult:
     """Measure profiles, compare them, and write what is asked for.
 
     Args:
-        config: What to do.
+        config: What to measure.
         out: Where to write the profiles; None writes none.
-        basis_out: Where to write the basis.
+        basis_out: Where to write the basis; None writes none.
 
     Raises:
         LcsError: for everything a user can mend; profiles of different bases are refused.
     """
-    _refuse_overwriting(config, out, basis_out)
     with memory_errors():
         checkpoints = [open_checkpoint(file) for file in config.files]
-        networks = [c for c in checkpoints if not _is_profile(c)]
-        ready = {id(c): read_profiles(c) for c in checkpoints if _is_profile(c)}
+        networks = [checkpoint for checkpoint in checkpoints if not is_profile(checkpoint)]
+        ready = {id(c): read_profiles(c) for c in checkpoints if is_profile(c)}
         images, basis, given = None, open_given_basis(config), config.basis is not None
         wants_basis = bool(networks or not checkpoints or config.uses_labels or basis_out)
         _refuse_unused(config, networks, wants_basis and not given)
@@ -90,10 +56,10 @@ def energy(config: EnergyConfig, out: str | None = None, basis_out: str | None =
         if basis is None and images is not None:
             basis = measured_basis(config, images, list(filters.values()))
         if basis is not None and basis_out is not None:
-            save_basis(basis, basis_out, (_entry(config, images, basis, checkpoints),))
+            save_basis(basis, basis_out, (basis_entry(config, images, basis, networks),))
         banks = {key: measure_bank(config, bank, basis) for key, bank in filters.items() if basis is not None}
         profiles = tuple(profile for c in checkpoints for profile in ready.get(id(c)) or (banks[id(c)],))
-        require_alike(profiles, basis, config.basis or config.dataset_name)
+        require_alike(profiles, basis, config.basis or str(dataset_name(config.dataset)))
         labels_LD = theory = None
         if images is not None and basis is not None and config.uses_labels:
             average_ND = basis.average_patches(images.blocks())
@@ -102,44 +68,25 @@ def energy(config: EnergyConfig, out: str | None = None, basis_out: str | None =
             if config.theory is not None:
                 theory = run_theory(config, images, average_ND, basis, profiles)
         result = EnergyResult(
-            profiles,
-            correlation_matrix([profile.profile for profile in profiles]) if profiles else torch.empty(0, 0),
-            _chance(config, profiles),
-            basis,
-            labels_LD,
-            len(images.labels_N) if images is not None else 0,
-            images.class_names if images is not None else (),
-            theory,
-            doubts(config, networks, profiles, basis, images),
+            banks=profiles,
+            correlation_RR=correlation_matrix([profile.profile for profile in profiles])
+            if profiles
+            else torch.empty(0, 0),
+            chance=_chance(config, profiles),
+            basis=basis,
+            labels_LD=labels_LD,
+            num_images=len(images.labels_N) if images is not None else 0,
+            class_names=images.class_names if images is not None else (),
+            theory=theory,
+            warnings=doubts(config, networks, profiles, basis, images),
         )
         if out is not None:
-            header = Header(PROFILE, history=(_entry(config, images, basis, checkpoints, result),))
-            write_checkpoint(out, header, profile_tensors(result))
+            write_profiles(out, result, profile_entry(config, images, basis, checkpoints, result))
         return result
 
 
-def _is_profile(checkpoint: Checkpoint) -> bool:
-    return checkpoint.header is not None and checkpoint.header.kind == PROFILE
-
-
-def _refuse_overwriting(config: EnergyConfig, out: str | None, basis_out: str | None) -> None:
-    """UsageError where an output would replace an input or the other output."""
-    read = [*config.files, config.basis, parse_dataset(config.dataset)[1]]
-    taken = {Path(file).resolve(): f"read from {file}" for file in read if file not in (None, "-")}
-    for target, what in ((out, "profiles"), (basis_out, "basis")):
-        if target is None or target == "-":
-            continue
-        path = Path(target).resolve()
-        if path in taken:
-            raise UsageError(
-                f"the {what} would be written to {target}, over what is {taken[path]}",
-                hint="name another file",
-            )
-        taken[path] = f"written to {target}"
-
-
 def _refuse_unused(config: EnergyConfig, networks: Sequence[Checkpoint], measures_basis: bool) -> None:
-    """UsageError for options of a network, or of a basis, where there is none to measure."""
+    """UsageError for options of a network, or of a basis, if there is none to measure."""
     if networks:
         return
     why = "on profiles that are measured already" if config.files else "without a network"
@@ -158,7 +105,7 @@ def _read_banks(
     images: ImageStream | None,
     basis: PatchBasis | None,
 ) -> dict[int, FilterBank]:
-    """The filters of each network; dense layers in patches as large as the basis's, or as the first filters."""
+    """The filters of each network; patches of dense layers are as large as the basis's, or as the first filters."""
     if not networks:
         return {}
     size = parse_image_size(config.image_size) if config.image_size else None
@@ -177,7 +124,7 @@ def _read_banks(
 
 
 def _chance(config: EnergyConfig, banks: Sequence[BankProfile]) -> dict[tuple[str, str], Band]:
-    """The band of no relation, for each pair of kinds of random banks."""
+    """For each pair of kinds of random banks, r between two unrelated ones."""
     found: dict[tuple[str, str], Band] = {}
     for first in banks:
         for second in banks:
@@ -193,33 +140,3 @@ def _chance(config: EnergyConfig, banks: Sequence[BankProfile]) -> dict[tuple[st
                     (profiles[0].noise_DD, profiles[1].noise_DD),
                 )
     return found
-
-
-def _entry(
-    config: EnergyConfig,
-    images: ImageStream | None,
-    basis: PatchBasis | None,
-    checkpoints: Sequence[Checkpoint],
-    result: EnergyResult | None = None,
-) -> dict[str, Any]:
-    from lcstool.stages.energy.report import to_json
-
-    inputs: dict[str, Any] = {f"{i}: {Path(c.where).name}": c.digest() for i, c in enumerate(checkpoints)}
-    if images is not None and images.digest is not None:
-        inputs["dataset"] = images.digest
-    if config.basis is not None and basis is not None:
-        inputs["basis"] = basis.digest
-    settings = portable_config(config)
-    if images is None:
-        settings["dataset"] = None  # nothing of it was looked at
-    metrics = {} if result is None else to_json(result)
-    for bank in metrics.get("banks", []):
-        bank["file"] = Path(bank["file"]).name
-    return {
-        "stage": "energy",
-        "config": settings,
-        "seed": config.seed,
-        "versions": versions(),
-        "inputs": inputs,
-        "metrics": metrics,
-    }

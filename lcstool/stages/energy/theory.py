@@ -1,18 +1,15 @@
-"""What a linear CNN on the same images would have: its profile beside the measured ones, and the fitted steps.
+"""Compare measured profiles with the one predicted for a linear CNN on the same images, and fit its number of steps.
 
 Ref: Chowers & Weiss 2023 (arXiv 2206.02454), section 4.
 """
 
 import math
-from dataclasses import dataclass
 
 from torch import Tensor
 
 from lcstool.data.stream import ImageStream
 from lcstool.energy import (
-    Band,
     Descent,
-    Fit,
     LinearProblem,
     PatchBasis,
     Prediction,
@@ -27,73 +24,36 @@ from lcstool.energy import (
 from lcstool.errors import BadInputError
 from lcstool.randomness import stream
 from lcstool.stages.energy.config import EnergyConfig
-from lcstool.stages.energy.measure import BankProfile
+from lcstool.stages.energy.result import BankProfile, Comparison, TheoryResult
 
 # Shape suffixes: N images, M filters, D components.
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A measured profile beside the prediction.
-
-    Attributes:
-        pearson: r with the prediction at the steps asked for; None if only the fit was, or where either is flat.
-        band: Of that r, over resamplings of the filters; None of a single one.
-        energy_D: The prediction.
-        fit: The steps that explain the profile best, if asked for.
-    """
-
-    pearson: float | None
-    band: Band | None
-    energy_D: Tensor | None
-    fit: Fit | None
-
-
-@dataclass(frozen=True)
-class TheoryResult:
-    """The prediction of a linear CNN.
-
-    Attributes:
-        name: `linear-gd`, `optimal`, `random-labels` or `patches`.
-        energy_D: Expected over random initial filters; None where no number of steps was given.
-        width, sigma: Its filters and the deviation of their initial weights.
-        comparisons: One a bank.
-        warnings: What makes the prediction doubtful.
-    """
-
-    name: str
-    energy_D: Tensor | None
-    width: int
-    sigma: float
-    comparisons: tuple[Comparison, ...]
-    warnings: tuple[str, ...]
-
-
 class Theory:
-    """A prediction, made for any number of steps and any initial filters."""
+    """Makes predictions for any number of steps and any initial filters."""
 
     def __init__(self, config: EnergyConfig, problem: LinearProblem, width: int, sigma: float) -> None:
         self.config, self.problem, self.width, self.sigma = config, problem, width, sigma
 
     def descent(self, steps: float) -> Descent:
-        return Descent(steps, self.config.lr, self.width, self.config.loss)
+        return Descent(steps=steps, lr=self.config.lr, width=self.width, loss=self.config.loss)
 
     def predict(
         self, problem: LinearProblem, descent: Descent, filters_MD: Tensor | None = None
     ) -> Prediction:
-        """After a descent, from given filters or expected over random ones."""
+        """The profile after a descent, from given filters or as expected over random ones."""
         if self.config.theory == "optimal":
             return optimal_profile(problem, self.sigma)
         make = linear_gd_profile if self.config.theory == "linear-gd" else random_label_profile
         return make(problem, descent, filters_MD, 0.0 if filters_MD is not None else self.sigma)
 
     def _predicted(self, descent: Descent, filters_MD: Tensor | None) -> Tensor:
-        """The profile, or where it is of known filters the energies of each, to be resampled with them."""
+        """The profile (D,); if the initial filters are known, the energies (M, D) of each, to be resampled together."""
         prediction = self.predict(self.problem, descent, filters_MD)
         return prediction.energy_D if prediction.energies_MD is None else prediction.energies_MD
 
     def compare(self, bank: BankProfile) -> Comparison:
-        """One bank: from its own initial filters, where they are known and the linear CNN has as many."""
+        """Compare one bank; the descent starts from its own initial filters if the linear CNN can have them."""
         filters_MD = None
         if (
             bank.initial_MCIJ is not None
@@ -118,7 +78,7 @@ class Theory:
                 stream(self.config.seed, "fit"),
                 draws,
             )
-        return Comparison(r, band, energy_D, fit)
+        return Comparison(pearson=r, band=band, energy_D=energy_D, fit=fit)
 
 
 def run_theory(
@@ -131,7 +91,7 @@ def run_theory(
     """Predict, and compare with every bank.
 
     Raises:
-        BadInputError: the data set has not two classes, where labels matter.
+        BadInputError: the prediction depends on labels, and the data set does not have exactly two classes.
     """
     assert config.theory is not None
     labels_N = None
@@ -153,6 +113,11 @@ def run_theory(
     theory = Theory(config, problem, width, sigma)
     stated = config.steps is not None or config.theory == "optimal"
     prediction = theory.predict(problem, theory.descent(1.0 if config.steps is None else config.steps))
-    energy_D = prediction.energy_D if stated else None
-    comparisons = tuple(theory.compare(bank) for bank in banks)
-    return TheoryResult(config.theory, energy_D, width, sigma, comparisons, prediction.warnings)
+    return TheoryResult(
+        name=config.theory,
+        energy_D=prediction.energy_D if stated else None,
+        width=width,
+        sigma=sigma,
+        comparisons=tuple(theory.compare(bank) for bank in banks),
+        warnings=prediction.warnings,
+    )

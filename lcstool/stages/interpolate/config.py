@@ -1,6 +1,6 @@
 """What decides a path between networks, with the defaults and the help. No torch here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from lcstool.choices import PATH_METHODS, PATH_NORMS, SPRINGS
 from lcstool.errors import UsageError
@@ -15,6 +15,8 @@ from lcstool.options import (
     seed_option,
     train_size_option,
 )
+
+STRING_OPTIONS = {"epochs", "lr", "stiffness", "spring", "nudge", "batch_size"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,15 @@ class InterpolateConfig(Config):
             raise UsageError("--plane takes three networks and a grid of at least 2 points a side")
         if len(self.files) > 2 and self.method in ("output", "curvilinear", "all"):
             raise UsageError(f"a {self.method} path joins two networks, got {len(self.files)}")
+
+    def deciding(self, method: str) -> set[str]:
+        """The options that decide the points of a path and their scores: those that its file records."""
+        names = {entry.name for entry in fields(self)} - {"plane", "probabilities"}
+        return names if method == "string" else names - STRING_OPTIONS
+
+    def draws(self, method: str) -> bool:
+        """Whether anything of a path is drawn by the seed."""
+        return method == "string" or self.align or self.train_size is not None
 
     def methods(self) -> tuple[str, ...]:
         return PATH_METHODS if self.method == "all" else (self.method,)

@@ -1,4 +1,4 @@
-"""The networks a path joins, made comparable: embedded alike, aligned if asked, their tensors of one form."""
+"""The networks that a path joins, made comparable: all embedded if one is, aligned if asked, in one dtype."""
 
 from dataclasses import dataclass, replace
 
@@ -8,37 +8,40 @@ from torch import nn
 from lcstool.checkpoint import Checkpoint, Header
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec, load_model
-from lcstool.models.embedding.tensors import embedded_like
+from lcstool.models.build import embedded_like
 from lcstool.paths.alignment import align
+from lcstool.paths.points import difference
+from lcstool.record import numbered_digests
 from lcstool.stages.interpolate.config import InterpolateConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ends:
     """The networks of a path.
 
     Attributes:
         models: On the CPU, of one architecture, in one floating dtype.
         spec: It rebuilds each of them.
-        header: Of the first embedded one, or the first: how the path's own file is described.
-        names: Of the files.
-        digests: Of their contents.
-        distances: To the first network before and after alignment, if it was asked for.
+        header: Of the first embedded network, or else of the first: the path's own file is described like it.
+        files: Their names.
+        inputs: Content digests of the files, by number and name.
+        distances: Of each later network to the first, before and after alignment, if that was asked for.
     """
 
     models: tuple[nn.Module, ...]
     spec: ModelSpec
     header: Header
-    names: tuple[str, ...]
-    digests: tuple[str, ...]
+    files: tuple[str, ...]
+    inputs: dict[str, str]
     distances: tuple[tuple[float, float], ...]
 
 
 def open_ends(config: InterpolateConfig, checkpoints: list[Checkpoint]) -> Ends:
-    """Load the networks; a convolutional one among embedded ones is embedded as they are.
+    """Load the networks; if one is embedded, convolutional ones are embedded in the same way.
 
     Raises:
-        BadInputError: networks of different architectures, naming the first tensor that differs, or other input.
+        BadInputError: networks of different architectures, naming the first tensor that differs; or networks that
+            see their images differently.
     """
     headers = [checkpoint.require_kind("model") for checkpoint in checkpoints]
     for checkpoint, header in zip(checkpoints, headers, strict=True):
@@ -58,7 +61,12 @@ def open_ends(config: InterpolateConfig, checkpoints: list[Checkpoint]) -> Ends:
             continue  # refused below, by the tensor in which they differ
         models[index] = embedded_like(models[index], own, spec.embedding)
     for index, model in enumerate(models):
-        _require_same(models[leading], model, checkpoints[leading].where, checkpoints[index].where)
+        differing = difference(models[leading].state_dict(), model.state_dict())
+        if differing is not None:
+            raise BadInputError(
+                f"{checkpoints[leading].where} and {checkpoints[index].where} are networks of different "
+                f"architectures: {differing}"
+            )
         _require_same_input(header, headers[index], checkpoints[leading].where, checkpoints[index].where)
     dtype = (
         torch.float64
@@ -73,26 +81,13 @@ def open_ends(config: InterpolateConfig, checkpoints: list[Checkpoint]) -> Ends:
             models[index] = found.model.eval()
             distances.append((found.distance_before, found.distance_after))
     return Ends(
-        tuple(models),
-        spec,
-        header,
-        tuple(checkpoint.where for checkpoint in checkpoints),
-        tuple(checkpoint.digest() for checkpoint in checkpoints),
-        tuple(distances),
+        models=tuple(models),
+        spec=spec,
+        header=header,
+        files=tuple(checkpoint.where for checkpoint in checkpoints),
+        inputs=numbered_digests(checkpoints),
+        distances=tuple(distances),
     )
-
-
-def _require_same(first: nn.Module, other: nn.Module, first_name: str, other_name: str) -> None:
-    """BadInputError naming the first tensor in which two networks differ in name or shape."""
-    left, right = first.state_dict(), other.state_dict()
-    for name in [*left, *(name for name in right if name not in left)]:
-        shapes = [list(state[name].shape) if name in state else None for state in (left, right)]
-        if shapes[0] != shapes[1]:
-            words = ["no such tensor" if shape is None else f"shape {shape}" for shape in shapes]
-            raise BadInputError(
-                f"{first_name} and {other_name} are networks of different architectures: tensor {name!r} has "
-                f"{words[0]} in the one, {words[1]} in the other"
-            )
 
 
 def _require_same_input(first: Header, other: Header, first_name: str, other_name: str) -> None:

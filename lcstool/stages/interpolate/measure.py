@@ -30,9 +30,9 @@ from lcstool.stages.interpolate.result import PathScores, Plane
 _NORM_BATCH = 500
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Where paths are measured: networks, data, device.
+    """What a path is measured with: networks, data, device.
 
     Attributes:
         config, ends: Of the run.
@@ -55,7 +55,7 @@ class Bench:
 
     @property
     def chunk(self) -> int:
-        """Points held and run at once: those whose weights, gradients and temporaries take half of the memory."""
+        """Points held and run at once: as many as take half of the memory, with gradients and temporaries."""
         if self.config.points_at_a_time is not None:
             return self.config.points_at_a_time
         own = sum(tensor.nbytes for tensor in self.model.state_dict().values())
@@ -66,11 +66,11 @@ class Bench:
 
     @property
     def network(self) -> BatchedNetwork:
-        """What scores points; on a CPU one after another, since activations of all at once leave its cache."""
+        """What scores points; on a CPU one after another, since the activations of all would not fit its cache."""
         return BatchedNetwork(self.model, batched=self.device.type != "cpu")
 
     def with_norms(self, points: Points) -> Points:
-        """The points with batch-norm statistics of their own, if they are asked for."""
+        """The points, if asked with batch-norm statistics estimated anew."""
         if self.config.bn == "keep":
             return points
         images = self.dataset.train.images
@@ -95,10 +95,10 @@ class Bench:
         return first.loss, last.loss
 
     def score_blend(self, blend: Blend) -> tuple[Blend, list[Score], list[Score]]:
-        """The same of weighted sums of the ends, no more of which are made at once than the memory holds.
+        """Training and test scores of weighted sums of the ends; only as many as memory holds are made at once.
 
         Returns:
-            The blend with its points' own statistics, training scores, test scores.
+            The blend with the batch-norm statistics that were used, training scores, test scores.
         """
         train: list[Score] = []
         test: list[Score] = []
@@ -119,10 +119,12 @@ def score_path(bench: Bench, method: str, alphas: Tensor, path: Points | Blend) 
     """Measure a path in weight space."""
     if isinstance(path, Blend):
         path, train, test = bench.score_blend(path)
-        return _scored(method, alphas, train, test, path.length(), straight_length(path.ends), path)
+        length, straight = path.length(), straight_length(path.ends)
+        return _scored(bench, method, alphas, train, test, length=length, straight=straight, points=path)
     path = bench.with_norms(path)
     train, test = bench.score(path)
-    return _scored(method, alphas, train, test, path_length(path), straight_length(path), path)
+    length, straight = path_length(path), straight_length(path)
+    return _scored(bench, method, alphas, train, test, length=length, straight=straight, points=path)
 
 
 def score_output_path(bench: Bench, alphas: Tensor) -> PathScores:
@@ -133,39 +135,44 @@ def score_output_path(bench: Bench, alphas: Tensor) -> PathScores:
         ends.load_into(model, index)
     average = "probabilities" if bench.config.probabilities else "logits"
     train, test = (
-        score_outputs(models[0], models[1], alphas, split, bench.prepare, bench.loss, average)
+        list(score_outputs(models[0], models[1], alphas, split, bench.prepare, bench.loss, average))
         for split in (bench.dataset.train, bench.dataset.test)
     )
-    return _scored("output", alphas, list(train), list(test), None, straight_length(ends), None)
+    straight = straight_length(ends)
+    return _scored(bench, "output", alphas, train, test, length=None, straight=straight, points=None)
 
 
 def _scored(
+    bench: Bench,
     method: str,
     alphas: Tensor,
     train: list[Score],
     test: list[Score],
+    *,
     length: float | None,
     straight: float,
     points: Points | Blend | None,
 ) -> PathScores:
     return PathScores(
-        method,
-        tuple(alphas.tolist()),
-        tuple(train),
-        tuple(test),
-        barrier([score.loss for score in train], alphas),
-        barrier([score.loss for score in test], alphas),
-        length,
-        straight,
-        best_point(test),
-        points,
+        method=method,
+        alphas=tuple(alphas.tolist()),
+        loss=bench.loss,
+        train=tuple(train),
+        test=tuple(test),
+        barrier=barrier([score.loss for score in train], alphas),
+        test_barrier=barrier([score.loss for score in test], alphas),
+        length=length,
+        straight=straight,
+        best=best_point(test),
+        points=points,
     )
 
 
 def score_plane(bench: Bench, side: int, margin: float = 0.25) -> Plane:
     """Training loss and test accuracy on a grid of the plane through three networks.
 
-    The first network is the origin, the second lies on the x axis; the grid goes beyond the three by a margin.
+    The first network is the origin and the second lies on the x axis. The grid goes beyond the three networks by
+    `margin` times their extent.
     """
     ends = Points.of(bench.ends.models)
     first, second = (_difference(ends, 0, index) for index in (1, 2))
@@ -188,12 +195,14 @@ def score_plane(bench: Bench, side: int, margin: float = 0.25) -> Plane:
     )
     b_SS = (x_S[None, :] - c_SS * across) / width
     weight_NE = torch.stack([1 - b_SS - c_SS, b_SS, c_SS], dim=-1).flatten(0, 1)
-    _, train, test = bench.score_blend(Blend(ends, weight_NE, weight_NE))
+    _, train, test = bench.score_blend(Blend(ends=ends, weight_NE=weight_NE, buffer_weight_NE=weight_NE))
     loss_SS, accuracy_SS = (
         torch.tensor(values, dtype=torch.float64).view(side, side)
         for values in ([score.loss for score in train], [score.accuracy for score in test])
     )
-    return Plane(x_S, y_S, loss_SS, accuracy_SS, corners_32)
+    return Plane(
+        loss=bench.loss, x_S=x_S, y_S=y_S, loss_SS=loss_SS, accuracy_SS=accuracy_SS, corners_32=corners_32
+    )
 
 
 def _difference(ends: Points, start: int, stop: int) -> dict[str, Tensor]:

@@ -9,16 +9,19 @@ from lcstool.choices import LOSS_UNITS
 from lcstool.evaluation import Score
 from lcstool.paths import Blend, Points
 
+# Shape suffixes: S grid side.
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class PathScores:
     """One path.
 
     Attributes:
         method: `linear`, `string`, `output` or `curvilinear`.
         alphas: Position of each point, 0 the first network and 1 the last.
+        loss: Its name.
         train, test: Loss and accuracy at each point.
-        barrier: Largest training loss above the line between the ends' losses.
+        barrier: How far the training loss rises above the line between its values at the ends.
         test_barrier: The same of the test loss.
         length: Of the path in weight space; None in output space.
         straight: Of the straight line.
@@ -28,6 +31,7 @@ class PathScores:
 
     method: str
     alphas: tuple[float, ...]
+    loss: str
     train: tuple[Score, ...]
     test: tuple[Score, ...]
     barrier: float
@@ -37,9 +41,13 @@ class PathScores:
     best: int
     points: Points | Blend | None
 
-    def to_json(self, loss: str) -> dict[str, Any]:
-        unit = LOSS_UNITS[loss]
-        ends = max(self.test[0].accuracy, self.test[-1].accuracy)
+    @property
+    def best_above_ends(self) -> float:
+        """Test accuracy at the best point less that of the better end."""
+        return self.test[self.best].accuracy - max(self.test[0].accuracy, self.test[-1].accuracy)
+
+    def to_json(self) -> dict[str, Any]:
+        unit = LOSS_UNITS[self.loss]
         return {
             "method": self.method,
             "alphas": list(self.alphas),
@@ -53,20 +61,22 @@ class PathScores:
             "straight_length": self.straight,
             "best_alpha": self.alphas[self.best],
             "best_test_accuracy_frac": self.test[self.best].accuracy,
-            "best_above_ends_frac": self.test[self.best].accuracy - ends,
+            "best_above_ends_frac": self.best_above_ends,
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plane:
     """The training loss and test accuracy on the plane through three networks.
 
     Attributes:
-        x_S, y_S: Coordinates of the grid, in units of weight-space distance from the first network.
+        loss: Its name.
+        x_S, y_S: Coordinates of the grid: distances in weight space, the first network at the origin.
         loss_SS, accuracy_SS: At each place, rows along y.
         corners_32: Where the three networks lie.
     """
 
+    loss: str
     x_S: Tensor
     y_S: Tensor
     loss_SS: Tensor
@@ -74,24 +84,28 @@ class Plane:
     corners_32: Tensor
 
     def to_json(self) -> dict[str, Any]:
-        return {name: tensor.tolist() for name, tensor in vars(self).items()}
+        return {
+            "x": self.x_S.tolist(),
+            "y": self.y_S.tolist(),
+            f"train_loss_{LOSS_UNITS[self.loss]}": self.loss_SS.tolist(),
+            "test_accuracy_frac": self.accuracy_SS.tolist(),
+            "corners": self.corners_32.tolist(),
+        }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InterpolateResult:
     """All that was measured.
 
     Attributes:
-        names: Of the files joined.
-        loss: Its name.
+        files: The networks joined, or the path that a point was taken from.
         paths: One a method.
         plane: If it was asked for.
-        distances: To the first network before and after alignment.
+        distances: Of each later network to the first, before and after alignment.
         exported: The position of the point written as a model, if one was.
     """
 
-    names: tuple[str, ...]
-    loss: str
+    files: tuple[str, ...]
     paths: tuple[PathScores, ...]
     plane: Plane | None = None
     distances: tuple[tuple[float, float], ...] = ()
@@ -99,10 +113,13 @@ class InterpolateResult:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "files": list(self.names),
-            "loss": self.loss,
-            "paths": [path.to_json(self.loss) for path in self.paths],
+            "schema": "lcstool.interpolate/1",
+            "files": list(self.files),
+            "loss": self.paths[0].loss if self.paths else None,
+            "paths": [path.to_json() for path in self.paths],
             "plane": self.plane.to_json() if self.plane else None,
-            "aligned": [{"before": before, "after": after} for before, after in self.distances],
+            "aligned": [
+                {"distance_before": before, "distance_after": after} for before, after in self.distances
+            ],
             "exported_alpha": self.exported,
         }

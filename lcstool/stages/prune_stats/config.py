@@ -92,6 +92,15 @@ class PruneStatsConfig(Config):
         """Whether the result is a network rather than a look at one."""
         return self.prune is not None or self.threshold is not None or self.compact
 
+    def deciding(self) -> set[str]:
+        """The options that decide what is written: those that its history entry records."""
+        if not self.writes_model():
+            return {"input", "locality", "discover", "dataset"} | (
+                {"units", "draws"} if self.locality else set()
+            )
+        names = {"prune", "threshold", "layers", "compact", "storage"}
+        return names | ({"scope"} if self.prune else set()) | ({"dataset"} if self.compact else set())
+
     def prune_fraction(self) -> float | None:
         """The share to prune, from `magnitude:SHARE`."""
         if self.prune is None:

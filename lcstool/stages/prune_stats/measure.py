@@ -1,4 +1,4 @@
-"""Look at the weights of one file: counts from a single pass, locality on a sample of units, accuracies if asked."""
+"""Look at the weights of one file: counts in a single pass, locality on a sample of units, accuracies if asked."""
 
 import math
 from dataclasses import replace
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from lcstool.checkpoint import Checkpoint, Header
-from lcstool.data.preprocess import Preprocess, pixel_permutation
 from lcstool.devices import host_memory_bytes
 from lcstool.errors import BadInputError
+from lcstool.images import pixel_order
 from lcstool.locality import (
     Discovery,
     ReceptiveField,
@@ -20,12 +20,14 @@ from lcstool.locality import (
     shift_match,
 )
 from lcstool.models import ModelSpec
-from lcstool.models.build import WEIGHT_LAYERS, empty_model
+from lcstool.models.build import empty_model
+from lcstool.models.layers.parameters import WEIGHT_LAYERS
 from lcstool.models.wiring.units import find_wiring
 from lcstool.randomness import stream
 from lcstool.stages.prune_stats.config import PruneStatsConfig
+from lcstool.stages.prune_stats.layer import GridStats, LayerStats
 from lcstool.stages.prune_stats.network import Network
-from lcstool.stages.prune_stats.result import FileStats, GridStats, LayerStats
+from lcstool.stages.prune_stats.result import FileStats
 from lcstool.weights import LayerCounts, WeightTensor, count_layer, find_weights
 from lcstool.weights.grid import grid_shape, restore_inputs, sample_units
 
@@ -34,7 +36,7 @@ _CORNER = 200
 
 
 def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
-    """Everything the configuration asks for of one file."""
+    """Measure what the configuration asks for in one file."""
     header = checkpoint.header
     spec = None
     if header is not None and header.model is not None:
@@ -42,7 +44,7 @@ def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
     image = spec.in_shape if spec else config.input_shape()
     weights = find_weights(checkpoint)
     counts = [count_layer(weight) for weight in weights]
-    order = _pixel_order(header, image, checkpoint.where)
+    order = pixel_order(header, image, checkpoint.where)
     silent = _silent(spec, weights, counts) if spec is not None else {}
     firsts = _on_image(checkpoint, weights, spec, image)
     notes: list[str] = []
@@ -81,17 +83,30 @@ def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
         reason = skipped or f"{checkpoint.where} does not say what network it is, so it has no accuracy"
         raise BadInputError(reason, hint="leave --dataset out")
     layers = [
-        LayerStats(count, silent.get(count.layer), grid, fields.get(count.layer), _corner(weight))
+        LayerStats(
+            counts=count,
+            num_silent=silent.get(count.layer),
+            grid=grid,
+            field=fields.get(count.layer),
+            corner=_corner(weight),
+        )
         for weight, count, grid in zip(weights, counts, grids, strict=True)
     ]
     return FileStats(
-        checkpoint.where, header, _epoch(header), tuple(layers), subspace, accuracy, discovery, tuple(notes),
-        sparse_layers,
-    )  # fmt: skip
+        where=checkpoint.where,
+        header=header,
+        epoch=_epoch(header),
+        layers=tuple(layers),
+        subspace=subspace,
+        accuracy=accuracy,
+        discovery=discovery,
+        notes=tuple(notes),
+        sparse_layers=sparse_layers,
+    )
 
 
 def _too_large(weights: list[WeightTensor]) -> str | None:
-    """Why the network itself is not looked at, where its weights and their masks would not fit the memory."""
+    """A note where the weights and their masks would not fit the memory, so that the network is not loaded."""
     wanted = 3 * sum(weight.num_weights * max(4, weight.dtype.itemsize) for weight in weights)
     there = host_memory_bytes()
     if wanted <= there:
@@ -103,7 +118,7 @@ def _too_large(weights: list[WeightTensor]) -> str | None:
 
 
 def _silent(spec: ModelSpec, weights: list[WeightTensor], counts: list[LayerCounts]) -> dict[str, int]:
-    """Units (of convolutions: channels) that nobody listens to, a layer; nothing where the wiring cannot be read."""
+    """For each layer, how many units (in a convolution: channels) nothing uses; empty if the wiring is unreadable."""
     try:
         wiring = find_wiring(empty_model(spec), spec.in_shape)
     except BadInputError:
@@ -127,13 +142,6 @@ def _silent(spec: ModelSpec, weights: list[WeightTensor], counts: list[LayerCoun
     }
 
 
-def _pixel_order(header: Header | None, image: tuple[int, int, int] | None, where: str) -> Tensor | None:
-    if header is None or header.input is None or image is None:
-        return None
-    seed = Preprocess.from_json(header.input, image[0], where).permute_seed
-    return None if seed is None else pixel_permutation(*image[1:], seed)
-
-
 def _grid_stats(
     config: PruneStatsConfig,
     weight: WeightTensor,
@@ -147,13 +155,13 @@ def _grid_stats(
     rich = (torch.count_nonzero(units_UCHW.flatten(1), dim=1) >= 20).nonzero().flatten()
     chosen = rich[torch.randperm(len(rich), generator=stream(config.seed, "examples"))[:_NUM_EXAMPLES]]
     return GridStats(
-        shape,
-        len(units_UCHW),
-        measure_locality(units_UCHW, 10, num_draws=config.draws, seed=config.seed),
-        measure_locality(units_UCHW, 20, num_draws=config.draws, seed=config.seed),
-        displacement_map(units_UCHW),
-        shift_match(units_UCHW, seed=config.seed),
-        units_UCHW[chosen],
+        shape=shape,
+        num_units=len(units_UCHW),
+        min10=measure_locality(units_UCHW, 10, num_draws=config.draws, seed=config.seed),
+        min20=measure_locality(units_UCHW, 20, num_draws=config.draws, seed=config.seed),
+        displacement=displacement_map(units_UCHW),
+        shifts=shift_match(units_UCHW, seed=config.seed),
+        examples_UCHW=units_UCHW[chosen],
     )
 
 
@@ -163,7 +171,7 @@ def _on_image(
     spec: ModelSpec | None,
     image: tuple[int, int, int] | None,
 ) -> set[str]:
-    """The layers that see the network's input: its first, or in a file of unknown wiring all dense ones that fit.
+    """The layers that see the network's input: the first; in a file of unknown wiring, every dense layer that fits.
 
     Raises:
         BadInputError: the image was given, and no layer takes it.
@@ -192,7 +200,7 @@ def _discovery(
     order: Tensor | None,
     notes: list[str],
 ) -> Discovery | None:
-    """The arrangement; where nobody asked for it and it cannot be had, a note says why."""
+    """The pixels' arrangement. If it cannot be found, that is an error where it was asked for, else a note."""
     shape = grid_shape(weight, image)
     try:
         if shape is None:
@@ -217,7 +225,7 @@ def _corner(weight: WeightTensor) -> Tensor:
 
 
 def _epoch(header: Header | None) -> int | None:
-    """Epochs of all training stages in the history."""
+    """The epochs of all training stages in the history, together."""
     done = None
     for entry in header.history if header is not None else ():
         epochs = entry.get("epochs_done", entry.get("config", {}).get("epochs"))

@@ -5,33 +5,16 @@ Ref: Neyshabur 2020 (arXiv 2007.13657), section 4.1 and Figs. 3, 4, 7 to 9; d'As
 """
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
-from lcstool.checkpoint import Checkpoint, Header, copy_to_stdout, open_checkpoint, write_checkpoint
+from lcstool.checkpoint import Checkpoint, copy_to_stdout, open_checkpoint
 from lcstool.devices import memory_errors
 from lcstool.errors import BadInputError
-from lcstool.record import portable_config, versions
 from lcstool.stages.prune_stats.config import PruneStatsConfig
+from lcstool.stages.prune_stats.file import write_stats
 from lcstool.stages.prune_stats.measure import measure
-from lcstool.stages.prune_stats.result import FileStats
-from lcstool.stages.prune_stats.write import Written, write_pruned
-
-
-@dataclass(frozen=True)
-class PruneStatsResult:
-    """What was found.
-
-    Attributes:
-        files: A look at each file, in the order of their epochs where all say one; of the pruned network, if one
-            was written.
-        written: That network.
-    """
-
-    files: tuple[FileStats, ...]
-    written: Written | None
+from lcstool.stages.prune_stats.pruned_network import write_pruned
+from lcstool.stages.prune_stats.result import PruneStatsResult
 
 
 def prune_stats(config: PruneStatsConfig, out: str | None = None) -> PruneStatsResult:
@@ -52,12 +35,13 @@ def prune_stats(config: PruneStatsConfig, out: str | None = None) -> PruneStatsR
         if config.writes_model():
             assert out is not None
             return _prune(config, checkpoints[0], out)
-        looks = [measure(config, checkpoint) for checkpoint in checkpoints]
-        if all(look.epoch is not None for look in looks):
-            looks.sort(key=lambda look: look.epoch or 0)
+        found = [(measure(config, checkpoint), checkpoint) for checkpoint in checkpoints]
+        if all(look.epoch is not None for look, _ in found):
+            found.sort(key=lambda pair: pair[0].epoch or 0)
+        looks = tuple(look for look, _ in found)
         if out is not None:
-            _write_stats(config, checkpoints, looks, out)
-        return PruneStatsResult(tuple(looks), None)
+            write_stats(out, config, [checkpoint for _, checkpoint in found], looks)
+        return PruneStatsResult(looks)
 
 
 def _require_weights(checkpoint: Checkpoint) -> None:
@@ -75,22 +59,3 @@ def _prune(config: PruneStatsConfig, checkpoint: Checkpoint, out: str) -> PruneS
         look = measure(config, Checkpoint(path, "the pruned network"))
         copy_to_stdout(path)
     return PruneStatsResult((look,), written)
-
-
-def _write_stats(
-    config: PruneStatsConfig, checkpoints: list[Checkpoint], looks: list[FileStats], out: str
-) -> None:
-    """A file of kind `stats`: the report in its history, distributions and maps as tensors."""
-    tensors: dict[str, Tensor] = {}
-    for index, look in enumerate(looks):
-        tensors |= look.tensors(f"{index}/" if len(looks) > 1 else "")
-    reports = [look.to_json() | {"file": Path(look.where).name} for look in looks]
-    entry = {
-        "stage": "prune-stats",
-        "config": portable_config(config),
-        "seed": config.seed,
-        "versions": versions(),
-        "inputs": {Path(c.where).name: c.digest() for c in checkpoints},
-        "metrics": {"files": reports},
-    }
-    write_checkpoint(out, Header(kind="stats", history=(entry,)), tensors)

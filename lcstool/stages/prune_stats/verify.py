@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,31 +12,12 @@ from lcstool.images import input_map, load_images
 from lcstool.models import ModelSpec
 from lcstool.randomness import stream
 from lcstool.stages.prune_stats.config import PruneStatsConfig
+from lcstool.stages.prune_stats.result import Agreement
 
-TOLERANCE = (
-    1e-4  # of the logits' spread: constants moved into a bias are rounded once to the file's precision
-)
+# Of the logits' spread: constants that move into a bias are rounded once to the file's precision.
+TOLERANCE = 1e-4
 _RANDOM_IMAGES = 64
 _BATCH = 256
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far two networks' logits are apart, in float64.
-
-    Attributes:
-        images: `test` images of the data set, or `random` ones.
-        num_images: How many.
-        max_difference: Largest absolute difference of a logit.
-        logit_spread: Standard deviation of a logit over the images, the largest over classes.
-        changed_predictions: Images whose predicted class changed.
-    """
-
-    images: str
-    num_images: int
-    max_difference: float
-    logit_spread: float
-    changed_predictions: int
 
 
 @torch.no_grad()
@@ -53,11 +33,11 @@ def compare(
     nets = [copy.deepcopy(net).double().eval() for net in (whole, compacted)]
     logits = [torch.cat([net(prepare(batch)) for batch in images.split(_BATCH)]) for net in nets]
     agreement = Agreement(
-        name,
-        len(images),
-        (logits[0] - logits[1]).abs().max().item(),
-        logits[0].std(dim=0, correction=0).max().item(),
-        int((logits[0].argmax(dim=1) != logits[1].argmax(dim=1)).sum()),
+        images=name,
+        num_images=len(images),
+        max_difference=(logits[0] - logits[1]).abs().max().item(),
+        logit_spread=logits[0].std(dim=0, correction=0).max().item(),
+        changed_predictions=int((logits[0].argmax(dim=1) != logits[1].argmax(dim=1)).sum()),
     )
     scale = agreement.logit_spread or logits[0].abs().max().item()
     if not agreement.max_difference <= TOLERANCE * scale:

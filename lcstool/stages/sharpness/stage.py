@@ -13,7 +13,6 @@ from lcstool.devices import memory_errors, require_memory, resolve_device
 from lcstool.images import input_map, load_images
 from lcstool.models import ModelSpec, load_model
 from lcstool.models.embedding.subspace import Subspace
-from lcstool.randomness import stream
 from lcstool.record import trained_loss
 from lcstool.stages.sharpness.config import SharpnessConfig
 from lcstool.stages.sharpness.result import SharpnessResult
@@ -34,9 +33,14 @@ def sharpness(config: SharpnessConfig) -> SharpnessResult:
         dtype = torch.float64 if next(model.parameters()).dtype == torch.float64 else torch.float32
         model.to(device, dtype)
         spec = ModelSpec.from_json(header.model or {}, checkpoint.where)
-        dataset = load_images(config.dataset, config.data_dir, spec, checkpoint.where)
-        if config.train_size is not None:
-            dataset = dataset.with_train_size(config.train_size, stream(config.seed, "subset"))
+        dataset = load_images(
+            config.dataset,
+            config.data_dir,
+            spec,
+            checkpoint.where,
+            train_size=config.train_size,
+            seed=config.seed,
+        )
         prepare = input_map(header.input, spec, checkpoint.where, device, dtype)
         project = None
         if config.subspace != "all":

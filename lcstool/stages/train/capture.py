@@ -1,33 +1,32 @@
-"""A step recorded once in a CUDA graph and then replayed: one launch in the place of hundreds.
+"""Record a training step once in a CUDA graph, and replay it: one launch instead of hundreds.
 
-A graph repeats the same kernels on the same memory with the same numbers. So what differs from step to step lies in
-tensors that stay where they are: images, labels, learning rate, the step's number, and the sums of the epoch.
+A replay runs the same kernels on the same memory. So whatever differs from step to step must lie in tensors that are
+never moved: images, labels, learning rate, the step's number, and the sums of the epoch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
 from lcstool.data.dataset import Split
 from lcstool.distributed import Group
-from lcstool.models.layers.local import SeededDropout
 from lcstool.optim import BetaLasso
+from lcstool.stages.train.extras.extra import Extra
 from lcstool.stages.train.setup import Setup
 from lcstool.stages.train.state import Position
 from lcstool.stages.train.step import Step
 
-#: From a function to one that repeats what the function would do to its tensors; the function's own work is not done.
+#: Records what a function does to tensors and returns a function that does it again. Recording itself changes no tensor.
 Recorder = Callable[[Callable[[], None]], Callable[[], None]]
 
-WARM_UP = 3  # real steps before the recording, in which kernels are chosen and compiled
-MIN_STEPS = (
-    100  # by an estimate: recording takes a tenth of a second or more, a replay saves a millisecond or less
-)
+WARM_UP = 3  # ordinary steps before the recording, in which kernels are chosen and compiled
+# The shortest run to record, by an estimate: recording takes 0.1 s or more, and a replay saves 1 ms or less.
+MIN_STEPS = 100
 
 
-def obstacle(setup: Setup, group: Group, num_steps: int) -> str | None:
-    """Why a run's steps cannot be captured, or need not; None where they are to be."""
+def obstacle(setup: Setup, group: Group, num_steps: int, extras: Sequence[Extra] = ()) -> str | None:
+    """Why a run's steps cannot be captured, or why they should not be; None if they should."""
     config = setup.config
     if setup.device.type != "cuda":
         return "a CUDA graph needs a GPU"
@@ -35,17 +34,16 @@ def obstacle(setup: Setup, group: Group, num_steps: int) -> str | None:
         return "what ranks say to one another is not captured"
     if config.precision == "fp16":
         return "the loss scaling of fp16 reads from the device in every step"
-    if config.round_bits is not None:
-        return "rounding reads from the device in every step"
-    if any(isinstance(module, SeededDropout) and module.p > 0 for module in setup.model.modules()):
-        return "dropout draws from a new generator in every step"
+    for extra in extras:
+        if extra.obstacle is not None:
+            return extra.obstacle
     if config.graph == "auto" and num_steps < MIN_STEPS:
         return "the run is too short to gain from it"
     return None
 
 
 def record_on_gpu(body: Callable[[], None]) -> Callable[[], None]:
-    """Capture in a CUDA graph, on the stream of the moment."""
+    """Capture in a CUDA graph, on the current stream."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
         body()
@@ -53,14 +51,15 @@ def record_on_gpu(body: Callable[[], None]) -> Callable[[], None]:
 
 
 class Captured:
-    """A run's steps: a few as they are, then one recording and its replays; if that fails, all as they are.
+    """The steps of a run: a few ordinary ones, then one recording and its replays.
 
-    Of beta-LASSO the whole step is recorded; of SGD, which keeps its learning rate on the host, loss and gradients.
+    If recording fails, all steps are ordinary ones, with the same numbers. A step of beta-LASSO is recorded whole. SGD
+    keeps its learning rate on the host, so only the loss and the gradients of its steps are recorded.
 
     Args:
-        step: Of the run.
-        position: Its sums are written by the recording, so they must stay where they are.
-        record: `record_on_gpu`, or what stands for it in a test.
+        step: The step of the run.
+        position: The recording adds to its sums, so they must stay in the same memory.
+        record: `record_on_gpu`, or a replacement in a test.
 
     Attributes:
         warning: Why recording failed, if it did.
@@ -70,8 +69,10 @@ class Captured:
         self.step, self.position = step, position
         self.warning: str | None = None
         self._record = record
-        self._is_whole = isinstance(step.setup.optimizer, BetaLasso) and step.setup.config.lr_match == "none"
-        self._batch: Split | None = None  # the fixed buffers
+        self._is_whole = isinstance(step.setup.optimizer, BetaLasso) and not any(
+            extra.changes_gradients for extra in step.extras
+        )
+        self._batch: Split | None = None  # the images and labels that the recording reads
         self._num_warm = 0
         self._replay: Callable[[], None] | None = None
         self._gradients: list[tuple[torch.Tensor, torch.Tensor | None]] = []
@@ -82,7 +83,7 @@ class Captured:
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """A block of steps. A graph is recorded on a stream of its own, and the steps before it belong there too."""
+        """A block for steps. A graph is recorded on a stream of its own; the steps before it must run there too."""
         if self._stream is None:
             yield
             return
@@ -95,7 +96,7 @@ class Captured:
             outside.wait_stream(self._stream)
 
     def __call__(self, batch: Split) -> None:
-        """Make a step whose rate and number are set (`Step.begin`)."""
+        """Make one step, after `Step.begin` has set its learning rate and number."""
         if self._batch is None:
             self._batch = Split(torch.empty_like(batch.images), torch.empty_like(batch.labels))
         self._batch.images.copy_(batch.images)
@@ -123,10 +124,10 @@ class Captured:
     def _try_recording(self) -> None:
         try:
             self._replay = self._record(self._body)
-        except Exception as error:  # of many kinds; the steps are the same without
+        except Exception as error:  # of any kind: without a recording the run goes on with the same numbers
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             self.warning = f"the step could not be captured in a CUDA graph: {reason}"
             self.step.setup.optimizer.zero_grad(set_to_none=True)
         else:
-            if not self._is_whole:  # the memory that replays write
+            if not self._is_whole:  # replays write to these gradients
                 self._gradients = [(p, p.grad) for p in self.step.setup.model.parameters()]

@@ -1,7 +1,4 @@
-"""Everything that decides a training run, with the defaults and the help the command line shows.
-
-This file imports no torch, so that `lcstool train --help` answers at once.
-"""
+"""All options of a training run, with their defaults and the help that the command line shows. No torch here."""
 
 from dataclasses import dataclass
 
@@ -17,7 +14,7 @@ from lcstool.choices import (
 )
 from lcstool.errors import UsageError
 from lcstool.models import ARCHITECTURES
-from lcstool.options import MAX_SEED, data_dir_option, dataset_option, device_option, option, seed_option
+from lcstool.options import MAX_SEED, dataset_option, option, seed_option
 from lcstool.parsing import parse_image_size
 from lcstool.stages.train.run_config import RunOptions
 from lcstool.stages.train.switch_times import parse_snapshots
@@ -38,7 +35,7 @@ class TrainConfig(RunOptions):
     )
     connectivity: str = option(
         "conv",
-        "Build the network with its convolutions as they are, or every one of them locally or fully connected.",
+        "Keep the network's convolutions (conv), or make every one of them locally or fully connected.",
         "Model",
         choices=("conv", *CONNECTIVITIES),
     )
@@ -46,18 +43,18 @@ class TrainConfig(RunOptions):
         None, "Kernel size of resnet18 (3, 5, 7 or 9) or linear-cnn (any) [default: 3].", "Model", at_least=1
     )
     dropout: float = option(
-        0.0, "Dropout before the last FC layers (two, where there are two).", "Model", at_least=0, below=1
+        0.0, "Dropout rate before the last one or two fully-connected layers.", "Model", at_least=0, below=1
     )
     init: str | None = option(
         None,
-        "Start from the model in this file ('-' for stdin); its architecture is taken over.",
+        "Start from the model in this file ('-' for stdin), with its architecture.",
         "Model",
         recorded="name",
     )
     freeze: tuple[str, ...] = option(
         (),
-        "Layers or tensors not to train, by name or pattern (layer1, 'block1_*'); a batch norm keeps its statistics "
-        "too; may be repeated.",
+        "Do not train these layers or tensors, by name or pattern (layer1, 'block1_*'); batch norms keep their "
+        "statistics too; may be repeated.",
         "Model",
     )
 
@@ -67,33 +64,35 @@ class TrainConfig(RunOptions):
     )
     classes: tuple[str, ...] = option(
         (),
-        "Keep only these classes, by number or name, relabelled in this order; joined by commas (3,5) or repeated.",
+        "Keep only these classes, by number or name, and number them anew in this order; joined by commas (3,5) or "
+        "repeated.",
         "Data",
         recorded_if_set=True,
     )
     labels: str = option(
         "true",
-        "Labels: true; random, drawn once from the seed for the training images; or pca:I, equal classes by the "
-        "images' total projection on principal component I (from 0) of the training images' patches.",
+        "Labels: true; random, drawn once by the seed for the training images; or pca:I, which sorts the images into "
+        "equal classes by their total projection on principal component I (from 0) of the training images' patches.",
         "Data",
         recorded_if_set=True,
     )
     train_size: int | None = option(
-        None, "Train on a class-balanced subset of this many images.", "Data", at_least=1
+        None, "Train on a class-balanced subset of this many images, drawn by the seed.", "Data", at_least=1
     )
     val_fraction: float = option(
-        0.0, "Cut this fraction of the training set off for validation.", "Data", at_least=0, below=1
+        0.0, "Use this fraction of the training set for validation instead.", "Data", at_least=0, below=1
     )
-    augment: str = option(
-        "crop-flip", "Augmentation, in batches on the device.", "Data", choices=AUGMENTATIONS
-    )
+    augment: str = option("crop-flip", "Augmentation of the training images.", "Data", choices=AUGMENTATIONS)
     normalize: str | None = option(
-        None, "Normalise each channel by the training set, or keep pixels in [0, 1] [default: channel].", "Data",
+        None,
+        "Normalise each channel by its mean and deviation over the whole training set, or keep pixels in [0, 1] "
+        "[default: channel].",
+        "Data",
         choices=PIXEL_NORMALIZATIONS,
     )  # fmt: skip
     permute_pixels: int | None = option(
         None,
-        "Shuffle the pixels by one fixed permutation of this seed; a dense net must not care.",
+        "Shuffle the pixels of all images by one permutation, drawn by this seed.",
         "Data",
         at_least=0,
         below=MAX_SEED,
@@ -109,18 +108,18 @@ class TrainConfig(RunOptions):
     epochs: int = option(36, "Passes over the training set.", "Optimization", at_least=0)
     until_train_accuracy: float | None = option(
         None,
-        "Stop after the first epoch with this accuracy (0 to 1) on the training images without augmentation; at "
-        "most after --epochs, over which a cosine schedule still falls to 0.",
+        "Stop after the first epoch with this accuracy (0 to 1) on the training images without augmentation, at the "
+        "latest after --epochs. A cosine schedule is that of all --epochs.",
         "Optimization",
         above=0,
         at_most=1,
         recorded_if_set=True,
     )
     batch_size: int = option(
-        512, "Images a step; an incomplete last batch is left out.", "Optimization", at_least=1
+        512, "Images of a step; an incomplete last batch is left out.", "Optimization", at_least=1
     )
     loss: str = option(
-        "cross-entropy", "Loss; mse and bce are on one-hot targets.", "Optimization", choices=LOSSES
+        "cross-entropy", "Loss; mse and bce take one-hot targets.", "Optimization", choices=LOSSES
     )
     label_smoothing: float = option(
         0.0, "Label smoothing of the targets.", "Optimization", at_least=0, below=1
@@ -129,24 +128,25 @@ class TrainConfig(RunOptions):
     weight_decay: float = option(0.0, "Weight decay of sgd.", "Optimization", at_least=0)
     lambda_conv: float = option(
         5.8e-4,
-        "L1 strength of beta-lasso for layers that are or stand for convolutions.",
+        "L1 strength of beta-lasso for convolutions and the layers that stand for them.",
         "Optimization",
         at_least=0,
     )
     lambda_fc: float = option(
-        1.5e-4, "L1 strength of beta-lasso for the other FC layers.", "Optimization", at_least=0
+        1.5e-4, "L1 strength of beta-lasso for the other fully-connected layers.", "Optimization", at_least=0
     )
     beta: float = option(3.0, "Threshold of beta-lasso, in units of lambda.", "Optimization", at_least=0)
     lr_match: str = option(
         "none",
-        "For an embedded network: orbit sums gradients over tied weights, so that it moves as its CNN would.",
+        "For an embedded network: orbit sums the gradients of weights that are one weight of its CNN, so that it "
+        "trains as the CNN would.",
         "Optimization",
         choices=LR_MATCHES,
     )
     round_bits: int | None = option(
         None,
-        "Train a network whose parameters are on a grid of so many bits a tensor (1 to 12), gradients passed straight "
-        "through; the file holds the rounded network.",
+        "Round the parameters to so many bits (1 to 12): forward uses the rounded ones, gradients update the "
+        "full-precision ones (straight-through), and the file holds the rounded ones.",
         "Optimization",
         at_least=1,
         at_most=12,
@@ -154,23 +154,23 @@ class TrainConfig(RunOptions):
     )
     step_in_backward: bool = option(
         False,
-        "Update weights as their gradients appear (beta-lasso): no second copy of them; same numbers to rounding.",
+        "Update weights during the backward pass (beta-lasso), which needs less memory; the same numbers to rounding.",
         "Optimization",
         recorded=False,
     )
     log_screen: bool = option(
         False,
-        "Log, at each epoch's last step, how many zeros of dense layers beta-lasso provably leaves zero.",
+        "Log, for the last step of each epoch, how many zeros of dense layers beta-lasso is certain to leave zero.",
         "Optimization",
         recorded_if_set=True,
     )
     refit: bool = option(
-        False, "Keep the zeros of --init as they are and train the other weights without L1.", "Optimization"
+        False, "Keep the zeros of --init at zero and train the other weights without L1.", "Optimization"
     )
 
     precision: str = option(
         "fp32",
-        "Arithmetic of the network; master weights stay float32 (fp64: float64).",
+        "Precision in which the network computes; its weights are kept in float32 (fp64: float64).",
         "Run",
         choices=PRECISIONS,
     )
@@ -181,11 +181,6 @@ class TrainConfig(RunOptions):
         recorded=False,
     )
     seed: int = seed_option("Run", "Seed of initial weights, data order, augmentation and subsets.")
-    device: str = device_option("Run")
-    data_dir: str | None = data_dir_option("Run")
-    save_interval: float = option(
-        60.0, "Seconds between saves of a resumable state.", "Run", at_least=0, recorded=False
-    )
 
     def __post_init__(self) -> None:
         if self.arch == "lcn":
@@ -193,7 +188,7 @@ class TrainConfig(RunOptions):
                 "linear convolutional networks train under `lcstool linear train`",
                 hint="lcstool linear train --kernels 2,2 --target 1,0.3,1",
             )
-        if self.optim is None:  # an embedded network's zeros could not grow under beta-lasso's threshold
+        if self.optim is None:  # under beta-lasso's threshold the zeros of an embedded network could not grow
             object.__setattr__(self, "optim", "beta-lasso" if self.init is None else "sgd")
         super().__post_init__()
 
@@ -221,11 +216,11 @@ class TrainConfig(RunOptions):
         if self.optim == "sgd" and unused:
             raise UsageError(f"{unused[0]} is for beta-lasso", hint="--optim beta-lasso")
         if self.round_bits is not None and self.step_in_backward:
-            raise UsageError("step_in_backward moves parameters while round_bits has them rounded")
+            raise UsageError("step_in_backward updates parameters while round_bits has them rounded")
         is_plain = self.optim == "beta-lasso" and self.precision != "fp16" and self.lr_match == "none"
         if self.step_in_backward and not is_plain:
             raise UsageError(
-                "step_in_backward is for beta-lasso without fp16 and --lr-match: nothing sees gradients"
+                "step_in_backward is for beta-lasso without fp16 and --lr-match, which need whole gradients"
             )
         if self.log_screen and not (is_plain and not self.refit and not self.step_in_backward):
             others = "fp16, --lr-match, --refit and --step-in-backward"

@@ -1,4 +1,4 @@
-"""The batches of an epoch, gathered and augmented where the images are; no device is waited for."""
+"""The batches of an epoch: gathered and augmented on the device that holds the images, without waiting for it."""
 
 import torch
 
@@ -9,21 +9,21 @@ from lcstool.randomness import stream
 
 # Shape suffixes: S steps of an epoch, B images of a rank's share of a batch.
 
-# A policy launches hundreds of small kernels, however many images there are: on a GPU several batches are augmented
-# together, of so many bytes. On a CPU that would only leave its caches.
+# How many bytes of images are augmented together, by kind of device. An augmentation launches hundreds of small kernels
+# whatever the number of images, so a GPU gains from several batches at once. A CPU would only fall out of its caches.
 _BLOCK_BYTES = {"cuda": 1 << 24}
 
 
 class Feed:
-    """What a rank sees of each batch; a function of seed, epoch and step alone.
+    """The batches that one rank sees; they depend on the seed, the epoch and the step alone.
 
-    Order and augmentation are drawn on the host, so that they are the same on every device, for whole batches,
-    whatever the rank's share.
+    The host draws order and augmentation for whole batches, so they are the same on every device and for any number of
+    ranks.
 
     Args:
         train: Images and labels, on the device.
-        batch_size: Images of a global batch.
-        share: This rank's part of them.
+        batch_size: Images of a batch, over all ranks.
+        share: This rank's part of a batch.
         augment: Name of the augmentation.
         seed: Of the run.
         steps_ahead: Batches augmented together; None for as many as suit the device.
@@ -58,7 +58,7 @@ class Feed:
         self._block = Split(self.train.images[:0], self.train.labels[:0])
 
     def batch(self, step: int) -> Split:
-        """The share of the batch of a step of the epoch, augmented."""
+        """This rank's share of a step's batch, augmented."""
         size = self._order_SB.shape[1]
         if not self._first <= step < self._first + len(self._block) // size:
             self._fill(step)

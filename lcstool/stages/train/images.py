@@ -1,4 +1,4 @@
-"""The images and labels that a run sees: classes, subset, validation split and labels, all drawn from the seed."""
+"""The images and labels that a run sees: classes, validation split, subset and labels, drawn by the seed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,18 +19,23 @@ _DENSE_KERNEL = (3, 3)
 
 
 def load_data(config: TrainConfig, keep: bool = True) -> ImageDataset:
-    """The data set with the classes asked for; `keep` as in `load_dataset`."""
+    """The data set, reduced to --classes.
+
+    Args:
+        config: The configuration.
+        keep: As in `load_dataset`.
+    """
     data_dir = Path(config.data_dir) if config.data_dir else None
     dataset = load_dataset(config.dataset, config.image_hw(), data_dir, keep)
     return dataset.with_classes(config.classes) if config.classes else dataset
 
 
 def training_data(config: TrainConfig, dataset: ImageDataset, spec: ModelSpec) -> ImageDataset:
-    """The data set as the run sees it: split, cut and with its labels.
+    """The data set as the run sees it: with a validation split, a subset, and other labels, where asked for.
 
-    Labels of a component are for all images, and of the whole training set: they come before any cut. Random ones
-    are independent and uniform over the classes, for the images trained on alone: validation and test images keep
-    their own.
+    `pca:I` labels are computed from the whole training set and given to all images, before any image is cut off.
+    Random labels are uniform over the classes and given to the remaining training images only; validation and test
+    images keep theirs.
 
     Ref: Zhang et al. 2017 (arXiv 1611.03530); Chowers & Weiss 2023 (arXiv 2206.02454), Fig. 7.
     """
@@ -51,7 +56,16 @@ def training_data(config: TrainConfig, dataset: ImageDataset, spec: ModelSpec) -
 def with_component_labels(
     dataset: ImageDataset, kernel_size: tuple[int, int], component: int
 ) -> ImageDataset:
-    """As many classes as before, by the images' total projection on one component; errors as in `pca_labels`."""
+    """The data set with as many classes as before, by the images' total projection on one principal component.
+
+    Args:
+        dataset: The data set.
+        kernel_size: Height and width of the patches.
+        component: Number of the principal component, from 0.
+
+    Raises:
+        LcsError: of `pca_labels`.
+    """
     train, test = dataset.train.images, dataset.test.images
     labels, test_labels = pca_labels(
         train.split(_BLOCK_IMAGES), test.split(_BLOCK_IMAGES), kernel_size, component, dataset.num_classes
@@ -65,6 +79,6 @@ def with_component_labels(
 
 
 def first_kernel(spec: ModelSpec) -> tuple[int, int]:
-    """The kernel of the first layer that is or stands for a convolution of the images; 3x3 where there is none."""
+    """The kernel size of the first layer, if it is or stands for a convolution of the images; else 3x3."""
     layers = trace(empty_model(spec), spec.in_shape).layers.values()
     return next((layer.kernel_size for layer in layers if layer.in_shape == spec.in_shape), _DENSE_KERNEL)

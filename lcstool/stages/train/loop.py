@@ -1,26 +1,23 @@
-"""The training loop: one function an epoch, one a step; everything optional is a callback."""
+"""The training loop: one function an epoch, one a step; everything optional is an extra (`extras/`)."""
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 
-import torch
+from torch import nn
 
 from lcstool.data.dataset import Split
 from lcstool.distributed import ALONE, Group, share_layers
 from lcstool.errors import NonFiniteError, UsageError
-from lcstool.models.build import NORM_LAYERS
-from lcstool.models.layers.local import SeededDropout
+from lcstool.models.layers.parameters import NORM_LAYERS
 from lcstool.optim import BetaLasso
-from lcstool.randomness import stream
 from lcstool.stages.train.capture import Captured, Recorder, obstacle, record_on_gpu
 from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.extras import extras_of
 from lcstool.stages.train.feed import Feed
-from lcstool.stages.train.rounding import Rounding
-from lcstool.stages.train.screen import Screening
 from lcstool.stages.train.setup import Setup
 from lcstool.stages.train.state import Position
-from lcstool.stages.train.step import Step, shadows_of
+from lcstool.stages.train.step import Step
 
 
 def learning_rate(config: TrainConfig, step: int, num_steps: int) -> float:
@@ -34,10 +31,15 @@ class Loop:
     """A run in motion.
 
     Attributes:
-        setup: The parts.
+        setup: The parts of the run.
         group: The ranks that share each batch.
         position: Where the run is; advanced by `run_epoch`.
         steps_per_epoch: Full batches in the training split (one smaller batch if there is no full one).
+        extras: What the steps do besides.
+        recorder: What records a step in a CUDA graph; None if steps are not recorded.
+        captured: The recorded step, made in the first epoch.
+        checks_each_step: Whether to end a run at once when its loss is not finite. On a GPU that would mean to wait for
+            the loss of every step.
     """
 
     def __init__(self, setup: Setup, group: Group = ALONE) -> None:
@@ -45,64 +47,42 @@ class Loop:
         self.setup, self.group = setup, group
         self.position = Position.start(setup.device)
         self.train: Split = setup.dataset.train.to(setup.device)
-        self.batch_size = min(config.batch_size, len(self.train))
-        has_norm = any(isinstance(module, NORM_LAYERS) for module in setup.model.modules())
-        if self.batch_size < 2 and has_norm:
-            raise UsageError(
-                "batch normalisation needs batches of at least 2 images", hint="raise --batch-size"
-            )
+        self.batch_size = usable_batch_size(setup.model, min(config.batch_size, len(self.train)))
         share_layers(setup.model, group, self.batch_size)
-        self.feed = Feed(
-            self.train, self.batch_size, group.share(self.batch_size), config.augment, config.seed
-        )
+        share = group.share(self.batch_size)
+        self.feed = Feed(self.train, self.batch_size, share, config.augment, config.seed)
         self.steps_per_epoch = self.feed.num_steps
-        self.scaler = torch.amp.GradScaler(setup.device.type, enabled=config.precision == "fp16")
-        dtype = torch.float64 if config.precision == "fp64" else torch.float32
-        self.prepare = setup.preprocess.on(setup.device, setup.dataset.in_shape[1:], dtype)
-        self.frozen_norms = [
-            module
-            for module in setup.model.modules()
-            if isinstance(module, NORM_LAYERS) and not any(p.requires_grad for p in module.parameters())
-        ]
-        self.rounding = Rounding(setup.model, config.round_bits) if config.round_bits is not None else None
-        self.screening: Screening | None = None
-        self.shadows = shadows_of(setup, group)
+        self.extras = extras_of(setup, group)
+        self.step = Step(setup, group, self.batch_size, self.extras)
         if isinstance(setup.optimizer, BetaLasso):
-            if config.log_screen:
-                self.screening = Screening(setup.model, setup.optimizer, group)
-            setup.optimizer.planned_steps = self.num_steps
-            if config.step_in_backward:
-                if group.size > 1:
-                    raise UsageError("--step-in-backward keeps no gradients that several ranks could sum")
-                setup.optimizer.step_in_backward()
-            self.kernel = setup.optimizer.kernel  # decided, and compiled, before the first step
-        self.dropouts = [m for m in setup.model.modules() if isinstance(m, SeededDropout) and m.p > 0]
-        self.step = Step(setup, group, self.batch_size, self.prepare, self.scaler, self.shadows)
+            setup.optimizer.plan(self.num_steps)
         self.recorder = self._recorder()
         self.captured: Captured | None = None
-        # Where reading the loss waits for nothing, a run that is lost ends at once.
         self.checks_each_step = setup.device.type == "cpu"
 
     def _recorder(self) -> Recorder | None:
-        """What captures the run's steps, if they are to be captured."""
         config = self.setup.config
-        why = obstacle(self.setup, self.group, self.num_steps)
+        why = obstacle(self.setup, self.group, self.num_steps, self.extras)
         if why is not None and config.graph == "always":
             raise UsageError(f"graph always: {why}", hint="leave --graph out")
         return record_on_gpu if why is None and config.graph != "never" else None
 
     @property
     def warnings(self) -> list[str]:
-        """What was to be faster and could not be; the numbers are the same."""
+        """Why something that would have made the run faster, with the same numbers, could not be done."""
         found = (
             getattr(self.setup.optimizer, "kernel_warning", None),
             self.captured and self.captured.warning,
         )
         return [warning for warning in found if warning]
 
-    def rounded(self) -> AbstractContextManager[None]:
-        """Within the block the network is the one that is trained for: rounded, if that was asked for."""
-        return self.rounding.applied() if self.rounding is not None else nullcontext()
+    @contextmanager
+    def as_written(self) -> Iterator[None]:
+        """A block in which the network has the parameters that will be written to its file."""
+        with ExitStack() as stack:
+            for extra in self.extras:
+                stack.enter_context(extra.as_written())
+            yield
 
     @property
     def num_steps(self) -> int:
@@ -127,10 +107,8 @@ class Loop:
         position = self.position
         self.feed.start(position.epoch)
         self.setup.model.train()
-        for norm in self.frozen_norms:
-            norm.eval()
-        if self.shadows is not None:
-            self.shadows.refresh()
+        for extra in self.extras:
+            extra.start_epoch()
         if self.recorder is not None and self.captured is None:
             self.captured = Captured(self.step, position, self.recorder)
         with self.captured.stream() if self.captured is not None else nullcontext():
@@ -140,26 +118,23 @@ class Loop:
                 if self.checks_each_step:
                     self.check_finite()
                 on_step(position.step)
-        if self.captured is None:  # a recording writes into its gradients again
+        if self.captured is None:  # a recorded step needs the memory of its gradients again
             self.setup.optimizer.zero_grad(set_to_none=True)
         self.check_finite()
 
     def _step(self, batch: Split) -> None:
         """One step on this rank's share of a batch."""
-        position = self.position
-        here = (position.epoch, position.step)
-        for dropout in self.dropouts:
-            dropout.generator = stream(self.setup.config.seed, "dropout", *here, device=self.setup.device)
-        screening = self.screening if position.step == self.steps_per_epoch - 1 else None
-        self.step.begin(self.learning_rate, self.done_steps + 1, as_number=screening is not None)
-        if self.captured is not None and screening is None:
+        position, is_last = self.position, self.position.step == self.steps_per_epoch - 1
+        for extra in self.extras:
+            extra.before_step(position.epoch, position.step, is_last)
+        is_watched = any(extra.is_watching for extra in self.extras)
+        self.step.begin(self.learning_rate, self.done_steps + 1, as_number=is_watched)
+        if self.captured is not None and not is_watched:
             self.captured(batch)
         else:
-            with self.rounded():
-                self.step.backward(batch.images, batch.labels, screening)
+            with self.as_written():
+                self.step.backward(batch.images, batch.labels)
             self.step.gather()
-            if screening is not None:
-                position.screen = screening.measure()
             self.step.update(position)
         position.sums.images += self.batch_size
 
@@ -170,3 +145,10 @@ class Loop:
                 f"step {self.position.step} of {self.steps_per_epoch}",
                 hint=f"lower --lr (now {self.setup.config.lr:g})",
             )
+
+
+def usable_batch_size(model: nn.Module, size: int) -> int:
+    """The size; UsageError if the network cannot be trained with such batches."""
+    if size < 2 and any(isinstance(module, NORM_LAYERS) for module in model.modules()):
+        raise UsageError("batch normalisation needs batches of at least 2 images", hint="raise --batch-size")
+    return size

@@ -1,4 +1,4 @@
-"""How much memory a run takes, from shapes alone."""
+"""Estimate the memory of a run from the shapes of its tensors."""
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +17,18 @@ def memory_bytes(
     group: Group,
     split: bool = False,
 ) -> int:
-    """The estimated peak on a rank's device.
+    """The estimated peak on the device of one rank.
 
-    Weights, gradients, one temporary of the step, the last good copy, momentum with its copy; all gradients as one
-    message where there are several ranks; the images; and what the layers keep of a batch for backward. Of a network
-    that is split over the ranks, a rank's part of these instead, and its greatest layer with its gradient and the
-    next one's, whole.
+    It counts the weights, their gradients, a temporary tensor of the step, the copy of the last good epoch, momentum
+    and its copy, the images, and what the layers keep of a batch for the backward pass; with several ranks also the
+    message in which all gradients are sent. If the network is split over the ranks, it counts this rank's part of these
+    and three times the largest layer: the whole layer, its gradient, and as much for the next layer.
 
     Args:
         config: Of the run.
-        model: On the meta device.
-        dataset: Its images.
-        batch: Images of a global batch.
+        model: The network, on the meta device.
+        dataset: The images.
+        batch: Images of a batch, over all ranks.
         group: The ranks.
         split: Whether the network is split over them.
     """
@@ -49,13 +49,13 @@ def memory_bytes(
 
 
 def _activation_bytes(model: nn.Module, shape: tuple[int, ...]) -> int:
-    """The outputs of all modules that have no children, in float32, for one batch; each keeps one for backward."""
+    """Bytes of the outputs of all modules without children, in float32, for one batch."""
     total = 0
 
     def add(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
         total += output.nbytes
-        if isinstance(module, LocallyConnected2d):  # its patches are kept too
+        if isinstance(module, LocallyConnected2d):  # it keeps its patches too
             total += shape[0] * module.weight.numel() // module.geometry.out_channels * 4
 
     handles = [m.register_forward_hook(add) for m in model.modules() if not list(m.children())]

@@ -1,4 +1,4 @@
-"""Where a run's network lies: whole on the device of every rank, or split over the ranks."""
+"""Put a run's network on its devices: whole on that of every rank, or split over the ranks."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,8 @@ from lcstool.devices import available_memory, require_memory
 from lcstool.distributed import Group, splitter
 from lcstool.errors import UsageError
 from lcstool.models import ModelSpec, build_model, load_model
-from lcstool.models.build import WEIGHT_LAYERS, empty_model
+from lcstool.models.build import empty_model
+from lcstool.models.layers.parameters import WEIGHT_LAYERS
 from lcstool.randomness import stream
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.memory import memory_bytes
@@ -23,7 +24,7 @@ def wants_split(
     """Whether this rank wants the network split over the ranks.
 
     Raises:
-        UsageError: it is asked for, and cannot be.
+        UsageError: --shard always asks for it, and it cannot be done.
     """
     why = _obstacle(config, spec, group)
     if config.shard == "always":
@@ -62,12 +63,21 @@ def place_model(
     device: torch.device,
     group: Group,
 ) -> nn.Module:
-    """The network on its device: of a file, or fresh.
+    """Build or load the network and put it on its device.
 
-    A split one is drawn, or read, a layer at a time: no rank ever holds more of it than its part and one layer.
+    A network that is split over the ranks is initialised, or read, one layer at a time, so that no rank ever holds more
+    than its part and one layer.
+
+    Args:
+        config: The configuration.
+        spec: The architecture.
+        source: The file with the network; None for a new one.
+        dataset: The images, for the estimate of memory.
+        device: Of this rank.
+        group: The ranks.
 
     Raises:
-        DeviceError: a fresh network takes more memory than there is.
+        DeviceError: a new network needs more memory than there is.
         UsageError: as in `wants_split`.
     """
     split = group.any(wants_split(config, spec, dataset, device, group))

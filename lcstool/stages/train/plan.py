@@ -1,12 +1,14 @@
-"""What a run would do and need, worked out without doing it: `--dry-run`."""
+"""How large a run would be, without running it: `--dry-run`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from lcstool.checkpoint import open_checkpoint
 from lcstool.distributed import ALONE, Group
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec
-from lcstool.models.build import count_parameters, empty_model, weight_layers
+from lcstool.models.build import empty_model
+from lcstool.models.layers.parameters import count_parameters, weight_layers
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.images import load_data
 from lcstool.stages.train.memory import memory_bytes
@@ -14,16 +16,16 @@ from lcstool.stages.train.placement import wants_split
 from lcstool.stages.train.setup import check_fits, resolve_spec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainPlan:
     """A run's sizes.
 
     Attributes:
         spec: The architecture.
         layers: Shape of the weights of each layer.
-        num_parameters: As the papers count them.
-        num_steps: Steps in all; at most, where the run may stop before.
-        checkpoint_bytes: Of the model file.
+        num_parameters: Weights and biases, as the papers count them.
+        num_steps: Steps of the whole run; a run with --until-train-accuracy may make fewer.
+        checkpoint_bytes: Size of the model file.
         memory_bytes: Estimated peak on the device: weights, gradients, optimizer, saved copy, activations, images.
     """
 
@@ -34,9 +36,25 @@ class TrainPlan:
     checkpoint_bytes: int
     memory_bytes: int
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": "lcstool.train-plan/1",
+            "model": self.spec.to_json(),
+            "layers": {name: list(shape) for name, shape in self.layers.items()},
+            "num_parameters": self.num_parameters,
+            "num_steps": self.num_steps,
+            "checkpoint_bytes": self.checkpoint_bytes,
+            "memory_bytes": self.memory_bytes,
+        }
+
 
 def plan(config: TrainConfig, group: Group = ALONE) -> TrainPlan:
-    """Size up a run; nothing is written, built or downloaded. The memory is that of this rank of the group."""
+    """Compute a run's sizes; nothing is written, built or downloaded.
+
+    Args:
+        config: The configuration.
+        group: The ranks of the run; the memory is that of this one.
+    """
     device = group.device(config.device)
     dataset = load_data(config, keep=False)
     if config.init is not None:
@@ -55,10 +73,10 @@ def plan(config: TrainConfig, group: Group = ALONE) -> TrainPlan:
     state_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
     split = wants_split(config, spec, dataset, device, group)
     return TrainPlan(
-        spec,
-        {name: tuple(layer.weight.shape) for name, layer in weight_layers(model).items()},
-        count_parameters(model),
-        num_train // batch * config.epochs,
-        state_bytes,
-        memory_bytes(config, model, dataset, batch, group, split),
+        spec=spec,
+        layers={name: tuple(layer.weight.shape) for name, layer in weight_layers(model).items()},
+        num_parameters=count_parameters(model),
+        num_steps=num_train // batch * config.epochs,
+        checkpoint_bytes=state_bytes,
+        memory_bytes=memory_bytes(config, model, dataset, batch, group, split),
     )

@@ -1,4 +1,4 @@
-"""What a run says of itself: one record an epoch, and a summary for the checkpoint's history."""
+"""The numbers that a run reports: a record for each epoch, and a summary for the model file's history."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from lcstool.distributed import gathered, whole
 from lcstool.errors import OutputError
 from lcstool.evaluation import Score
 from lcstool.locality import measure_locality, units_on_grid
-from lcstool.models.build import WEIGHT_LAYERS, weight_layers
+from lcstool.models.layers.parameters import WEIGHT_LAYERS, weight_layers
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.setup import Setup
 
@@ -24,7 +24,7 @@ _ROWS = 256  # widened to float64 at a time
 
 
 def score_fields(split: str, score: Score, loss: str) -> Record:
-    """A score under the names that reports use: `test_loss_nats`, `test_accuracy_frac`."""
+    """A score as entries of a record, for instance `test_loss_nats` and `test_accuracy_frac`."""
     return {f"{split}_loss_{LOSS_UNITS[loss]}": score.loss, f"{split}_accuracy_frac": score.accuracy}
 
 
@@ -39,10 +39,11 @@ def densities(model: nn.Module) -> dict[str, float]:
 
 @torch.no_grad()
 def layer_table(model: nn.Module, config: TrainConfig) -> dict[str, Record]:
-    """Per layer: weights, non-zeros, density, and how large beta-LASSO's threshold is beside a row's weights.
+    """For each layer: weights, non-zeros, density, and the threshold of beta-LASSO divided by the size of the weights.
 
-    Batch norm leaves the scale of a row free, while the threshold beta * lambda is absolute; their ratio says
-    how strongly a row is thresholded. It is the median over the rows that are not all zero, None if all are.
+    A row has the weights of one unit. With batch norm after it, a row may have any scale and compute the same, but the
+    threshold beta * lambda is a fixed number. So the strength of thresholding is the threshold divided by the row's
+    root mean square. Reported is the median over the rows that are not all zero, or None if all are.
     """
     table: dict[str, Record] = {}
     for name, layer in weight_layers(model).items():
@@ -60,7 +61,7 @@ def layer_table(model: nn.Module, config: TrainConfig) -> dict[str, Record]:
 
 
 def final_report(setup: Setup) -> Record:
-    """Of a finished network: its layers, and how local the first one's units are, if it has units over pixels."""
+    """The layers of a finished network, and how local the units of the first one are, if they are over pixels."""
     report: Record = {"layers": layer_table(setup.model, setup.config)}
     in_shape, seed = setup.dataset.in_shape, setup.preprocess.permute_seed
     order = None if seed is None else pixel_permutation(*in_shape[1:], seed)
@@ -73,7 +74,13 @@ def final_report(setup: Setup) -> Record:
 
 
 class MetricsFile:
-    """A JSONL file with one record an epoch; a resumed run cuts off what it is about to say again."""
+    """A JSONL file with one record for each epoch.
+
+    Args:
+        path: The file, which is made anew; None writes nothing.
+        first_epoch: The first epoch to come, counted from 1. Records of earlier epochs are kept, those of an
+            interrupted run; later ones are removed, as the resumed run writes them again.
+    """
 
     def __init__(self, path: Path | None, first_epoch: int) -> None:
         self.path = path
@@ -85,7 +92,7 @@ class MetricsFile:
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
                     record = json.loads(line)
-                except ValueError:  # the line a killed run was writing
+                except ValueError:  # a run was killed while it wrote this line
                     break
                 if record.get("epoch", first_epoch) < first_epoch:
                     kept.append(line)

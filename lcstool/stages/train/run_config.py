@@ -1,34 +1,39 @@
-"""What decides how a training run uses devices and files, and no number that it computes. No torch here."""
+"""Options of a training run that say how it uses devices and files, not what it computes. No torch here."""
 
 from dataclasses import dataclass
 
 from lcstool.choices import STORAGES, WHEN
-from lcstool.options import Config, option
+from lcstool.options import Config, data_dir_option, device_option, option
 
 _PANEL = "Run"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(Config):
-    """How a run uses its GPUs, where `auto` is right for almost all, and its files."""
+    """How a run uses its devices and files; a resumed run may change any of it."""
 
+    device: str = device_option(_PANEL)
+    data_dir: str | None = data_dir_option(_PANEL)
+    save_interval: float = option(
+        60.0, "Seconds between saves of a resumable state.", _PANEL, at_least=0, recorded=False
+    )
     storage: str = option(
         "dense",
-        "How the network's weights are stored: csr keeps what is not zero, auto the smaller of both.",
+        "How weights are stored: csr keeps the non-zero ones, auto takes the smaller of both.",
         _PANEL,
         choices=STORAGES,
         recorded=False,
     )
     graph: str = option(
         "auto",
-        "Capture the step in a CUDA graph and replay it; auto where the run gains from that.",
+        "Record the step in a CUDA graph and replay it; auto if that makes the run faster.",
         _PANEL,
         choices=WHEN,
         recorded=False,
     )
     shard: str = option(
         "auto",
-        "Split parameters and optimizer state over the ranks of torchrun; auto where one device has too little memory.",
+        "Split parameters and optimizer state over the ranks of torchrun; auto if one device has too little memory.",
         _PANEL,
         choices=WHEN,
         recorded=False,

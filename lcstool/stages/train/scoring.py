@@ -1,4 +1,4 @@
-"""How good the network of a run is, and whether it is still finite."""
+"""Measure loss and accuracy of a run's network, and check that its weights are finite."""
 
 import math
 
@@ -14,7 +14,7 @@ from lcstool.stages.train.step import AUTOCAST
 
 
 class Scoring:
-    """Scores of a run's network on its splits, which stay on the device."""
+    """Scores of a run's network on its images, which are kept on the device."""
 
     def __init__(self, loop: Loop) -> None:
         dataset, device = loop.setup.dataset, loop.setup.device
@@ -25,23 +25,27 @@ class Scoring:
         }
 
     def score(self, *names: str, check: bool = True) -> Record:
-        """Loss and accuracy on some of the splits, of those that the run has.
+        """Loss and accuracy on some of the splits.
+
+        Args:
+            names: `train`, `val` or `test`; one that the run does not have is left out.
+            check: Whether the losses must be finite.
 
         Raises:
-            NonFiniteError: a loss is not finite, unless that is not checked.
+            NonFiniteError: a loss is not finite.
         """
         setup, found = self.loop.setup, Record()
         for name in names:
             if name not in self.splits:
                 continue
-            with self.loop.rounded():
+            with self.loop.as_written():
                 score = evaluate(
                     setup.model,
                     self.splits[name],
-                    self.loop.prepare,
+                    self.loop.step.prepare,
                     setup.config.loss,
                     autocast=AUTOCAST[setup.config.precision],
-                    # The ranks of a split network use its layers together: each scores all images.
+                    # If the network is split over the ranks, they run it together, so each one scores all images.
                     group=ALONE if setup.is_split else self.loop.group,
                 )
             if check and not math.isfinite(score.loss):
@@ -50,7 +54,7 @@ class Scoring:
         return found
 
     def check_weights(self) -> None:
-        """NonFiniteError for the first tensor of the network that is not finite, on all ranks."""
+        """NonFiniteError, on all ranks, if a tensor of the network is not finite."""
         setup, group = self.loop.setup, self.loop.group
         tensors = setup.model.state_dict().items()
         bad = next((name for name, tensor in tensors if not all_finite(local_part(tensor))), None)

@@ -1,4 +1,4 @@
-"""From a configuration to the parts of a run: data, model, optimizer, and what the checkpoint will say of them."""
+"""Build the parts of a run from its configuration: data, model, optimizer, and the header of the model's file."""
 
 import fnmatch
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lcstool.checkpoint import Checkpoint, Header, open_checkpoint
 from lcstool.data.dataset import ImageDataset
@@ -15,9 +15,10 @@ from lcstool.devices import is_split
 from lcstool.distributed import ALONE, Group
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import ARCHITECTURES, Embedding, ModelSpec
-from lcstool.models.build import empty_model, weight_layers
+from lcstool.models.build import empty_model
 from lcstool.models.embedding.subspace import Subspace
 from lcstool.models.layers.local import UnitBatchNorm2d
+from lcstool.models.layers.parameters import weight_layers
 from lcstool.models.sizing import parse_count, sized_by_fc_params
 from lcstool.models.wiring.trace import trace
 from lcstool.optim import BetaLasso
@@ -28,38 +29,50 @@ from lcstool.stages.train.placement import place_model
 DEFAULT_ARCH = "s-fc"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setup:
-    """A run's parts before its first step; the header holds what does not change during it."""
+    """A run's parts before its first step.
+
+    Attributes:
+        config: The configuration.
+        device: Where this process computes.
+        dataset: The images and labels that the run sees.
+        model: The network, on the device.
+        optimizer: Of its trained parameters.
+        subspace: The convolutional subspace of an embedded network; None for others.
+        preprocess: From stored images to the network's input.
+        header: What the model's file says and does not change during the run.
+        inputs: Content digests of the data set and of the model in --init.
+    """
 
     config: TrainConfig
     device: torch.device
     dataset: ImageDataset
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    subspace: Subspace | None  # of a network with layers in convolutions' places
+    subspace: Subspace | None
     preprocess: Preprocess
     header: Header
-    inputs: dict[str, str]  # content digests by role
+    inputs: dict[str, str]
 
     @cached_property
     def is_split(self) -> bool:
-        """Whether each of several ranks holds a part of the parameters."""
+        """Whether the parameters are split over several ranks."""
         return any(is_split(parameter) for parameter in self.model.parameters())
 
 
 def resolve_spec(config: TrainConfig, dataset: ImageDataset) -> ModelSpec:
-    """The architecture that the configuration asks for on images of this data set."""
+    """The architecture that the configuration asks for, for images of this data set."""
     _, height, width = dataset.in_shape
     arch = config.arch or DEFAULT_ARCH
     spec = ModelSpec(
-        arch,
-        (height, width),
-        dataset.in_shape[0],
-        dataset.num_classes,
-        config.alpha or ARCHITECTURES[arch].alpha,
-        config.dropout,
-        config.kernel_size or 3,
+        arch=arch,
+        image=(height, width),
+        channels=dataset.in_shape[0],
+        classes=dataset.num_classes,
+        alpha=config.alpha or ARCHITECTURES[arch].alpha,
+        dropout=config.dropout,
+        kernel_size=config.kernel_size or 3,
     )
     if config.fc_params:
         spec = sized_by_fc_params(spec, parse_count(config.fc_params))
@@ -79,11 +92,11 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None, group: Group
 
     Args:
         config: The configuration.
-        resumed: The saved state to continue from; its model replaces a fresh or initial one.
-        group: The ranks of the run; each builds all of it, on a device of its own.
+        resumed: The saved state to continue from. The network is then that of the state.
+        group: The ranks of the run. Each rank builds everything, on a device of its own.
     """
     device = group.device(config.device)
-    with group.leaders_first():  # what the first rank of a machine fetches, the others find
+    with group.leaders_first():  # one rank of each machine downloads; the others then find the files
         dataset = load_data(config)
     inputs: dict[str, str] = {}
     history: tuple[dict[str, Any], ...] = ()
@@ -102,13 +115,11 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None, group: Group
     else:
         spec = resolve_spec(config, dataset)
     model = place_model(config, spec, source, dataset, device, group)
+    if preprocess is None:  # from all training images, so that runs on different subsets see images alike
+        preprocess = Preprocess.of(dataset.train.images, config.normalize or "channel", config.permute_pixels)
     dataset = training_data(config, dataset, spec)
     inputs["dataset"] = dataset.digest
-    if preprocess is None:
-        preprocess = Preprocess.of(dataset.train.images, config.normalize or "channel", config.permute_pixels)
     freeze(model, config.freeze)
-    if config.refit:
-        keep_zeros(model)
     header = Header(
         kind="model",
         model=spec.to_json(),
@@ -125,11 +136,28 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None, group: Group
             "lr_match orbit: batch norm over units takes other statistics than the CNN's, so the runs would part",
             hint="embed with --norm channels or --fold-bn",
         )
-    return Setup(config, device, dataset, model, optimizer, subspace, preprocess, header, inputs)
+    return Setup(
+        config=config,
+        device=device,
+        dataset=dataset,
+        model=model,
+        optimizer=optimizer,
+        subspace=subspace,
+        preprocess=preprocess,
+        header=header,
+        inputs=inputs,
+    )
 
 
 def check_fits(spec: ModelSpec, config: TrainConfig, dataset: ImageDataset, where: str) -> None:
-    """BadInputError unless the file's network is the one asked for and takes this data set's images and classes."""
+    """BadInputError if a file's network is another one than --arch, or is not for this data set's images and classes.
+
+    Args:
+        spec: Of the network.
+        config: The configuration.
+        dataset: The data set.
+        where: The file, for errors.
+    """
     if config.arch not in (None, spec.arch):
         raise BadInputError(f"{where} holds {spec.arch}, not {config.arch}", hint="leave --arch out")
     found, expected = (spec.channels, *spec.image), dataset.in_shape
@@ -143,7 +171,11 @@ def check_fits(spec: ModelSpec, config: TrainConfig, dataset: ImageDataset, wher
 
 
 def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:
-    """Stop training the parameters whose name, or a layer above them, matches a pattern; UsageError if none does."""
+    """Do not train parameters of which the name, or the name of a layer around them, matches a pattern.
+
+    Raises:
+        UsageError: a pattern matches nothing, or nothing is left to train.
+    """
     for pattern in patterns:
         matched = False
         for name, parameter in model.named_parameters():
@@ -159,20 +191,8 @@ def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:
         raise UsageError("everything is frozen; nothing is left to train")
 
 
-def keep_zeros(model: nn.Module) -> None:
-    """Make the zeros of all weights permanent: their gradients are masked."""
-    for layer in weight_layers(model).values():
-        if layer.weight.requires_grad:
-            mask = layer.weight.detach() != 0
-
-            def masked(gradient: Tensor, mask: Tensor = mask) -> Tensor:
-                return gradient * mask
-
-            layer.weight.register_hook(masked)
-
-
 def build_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """SGD over everything, or beta-LASSO with its L1 term on weights alone, never on biases or batch norm."""
+    """SGD, or beta-LASSO with its L1 term and threshold on weights only, never on biases or batch norm."""
     if config.optim == "sgd":
         return torch.optim.SGD(
             [parameter for parameter in model.parameters() if parameter.requires_grad],

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 
 from torch import Tensor
@@ -12,12 +11,14 @@ from lcstool.devices import memory_errors
 from lcstool.distributed import ALONE, Group, write_whole
 from lcstool.errors import BadInputError, InterruptedRunError, NonFiniteError
 from lcstool.evaluation import Score
-from lcstool.models.build import weight_layers
+from lcstool.models.layers.parameters import weight_layers
 from lcstool.record import history_entry, portable_config
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.interface import Progress, Silent, TrainOutputs, TrainResult
 from lcstool.stages.train.loop import Loop
+from lcstool.stages.train.outputs import TrainOutputs
+from lcstool.stages.train.progress import Progress, Silent
 from lcstool.stages.train.report import MetricsFile, Record, densities, final_report, score_fields
+from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.scoring import Scoring
 from lcstool.stages.train.setup import prepare
 from lcstool.stages.train.state import SavedState, Sums, capture, check_same_run, restore, save
@@ -36,14 +37,14 @@ def train(
     Args:
         config: What to train, on what, and how.
         outputs: Where to write.
-        resume: Continue from `outputs.partial` where it exists; the final weights are those of an
+        resume: Continue from `outputs.partial` if it exists; the final weights are those of an
             uninterrupted run, bit for bit on the CPU.
         progress: Told of the start, each step and each epoch.
-        stop_requested: Asked after every step; once it says yes (on any rank), the state is saved and the run ends.
-        group: The ranks of the run, each of which calls this; rank 0 alone writes.
+        stop_requested: Asked after every step. Once it returns True on any rank, the state is saved and the run ends.
+        group: The ranks of the run. Each rank calls this; only rank 0 writes.
 
     Raises:
-        InterruptedRunError: stopped; the state is in `outputs.partial`.
+        InterruptedRunError: the run was stopped; its state is in `outputs.partial`.
         NonFiniteError: the loss or a weight is not finite; the last good epoch is in `outputs.partial`.
         LcsError: for everything else a user can mend.
     """
@@ -71,10 +72,12 @@ class _Run:
         self.loop = Loop(self.setup, group)
         self.scoring = Scoring(self.loop)
         if resumed is not None:
-            self.loop.position = restore(self.setup, resumed, self.loop.scaler, self.loop.steps_per_epoch)
+            self.loop.position = restore(
+                self.setup, resumed, self.loop.step.scaler, self.loop.steps_per_epoch, self.loop.extras
+            )
         self.resumed = resumed is not None
-        # The ranks agree on a stop over the host: at every step where each waits for its end anyhow.
-        self.steps_a_word = 1 if group.size == 1 or self.setup.device.type == "cpu" else 10
+        # To agree on a stop, ranks on GPUs must wait for one another, so they ask only every 10 steps.
+        self.steps_between_stops = 1 if group.size == 1 or self.setup.device.type == "cpu" else 10
         self.files: list[str] = []
         self.last_save = time.monotonic()
         self.evaluated: Record = {}
@@ -83,8 +86,7 @@ class _Run:
     def run(self) -> TrainResult:
         position = self.loop.position
         metrics = MetricsFile(self.outputs.metrics if self.group.leads else None, position.epoch + 1)
-        per_epoch = self.loop.steps_per_epoch
-        self.progress.on_start(self.setup, self.loop.num_steps, position.epoch * per_epoch + position.step)
+        self.progress.on_start(self.setup, self.loop.num_steps, self.loop.done_steps)
         if not self.resumed:
             self._snapshot(0)
         records = []
@@ -94,12 +96,17 @@ class _Run:
             self.progress.on_epoch(records[-1])
             self._snapshot(position.epoch)
         header = self._finish()
-        return TrainResult(header, tuple(records), header.history[-1]["metrics"], tuple(self.files))
+        return TrainResult(
+            header=header,
+            epochs=tuple(records),
+            metrics=header.history[-1]["metrics"],
+            files=tuple(self.files),
+        )
 
     def _epoch(self) -> Record:
         """Run one epoch (or the rest of one) and move the position to the next."""
         loop, position = self.loop, self.loop.position
-        last_good = capture(self.setup, position, loop.scaler)
+        last_good = self._capture()
         self.group.check_same(last_good.model | last_good.memory, f"before epoch {position.epoch + 1}")
         begin, images_before = time.perf_counter(), position.sums.images
         try:
@@ -125,7 +132,7 @@ class _Run:
         position = self.loop.position
         done = position.epoch * self.loop.steps_per_epoch + step
         self.progress.on_step(done)
-        if done % self.steps_a_word == 0 and self.group.any(self.stop_requested()):
+        if done % self.steps_between_stops == 0 and self.group.any(self.stop_requested()):
             self._save()
             self.group.meet()
             raise InterruptedRunError(
@@ -134,18 +141,20 @@ class _Run:
             )
         is_due = self.outputs.out != "-" and time.monotonic() - self.last_save > self.config.save_interval
         if self.setup.is_split:  # all ranks save, or none
-            is_due = done % self.steps_a_word == 0 and self.group.any(is_due)
+            is_due = done % self.steps_between_stops == 0 and self.group.any(is_due)
         if is_due:
             self._save()
             self.last_save = time.monotonic()
 
+    def _capture(self) -> SavedState:
+        return capture(self.setup, self.loop.position, self.loop.step.scaler, self.loop.extras)
+
     def _save(self, state: SavedState | None = None) -> None:
         if self.group.leads or self.setup.is_split:
-            state = state or capture(self.setup, self.loop.position, self.loop.scaler)
-            save(self.outputs.partial, self.setup, state, self.group)
+            save(self.outputs.partial, self.setup, state or self._capture(), self.group)
 
     def _epoch_fields(self, sums: Sums) -> Record:
-        model, position = self.setup.model, self.loop.position
+        position = self.loop.position
         score = Score(sums.loss.item() / sums.images, sums.correct.item() / sums.images)
         fields = score_fields("train", score, self.config.loss)
         self.evaluated = self.scoring.score("val", "test")
@@ -155,14 +164,14 @@ class _Run:
             clean = self.scoring.score("train")
             fields |= {f"clean_{name}": value for name, value in clean.items()}
             self.reached = clean["train_accuracy_frac"] >= wanted
-        fields["density"] = densities(model)
+        fields["density"] = densities(self.setup.model)
         if self.setup.subspace is not None:
             fields["off_local_frac"] = self.setup.subspace.off_local_frac()
         if self.config.optim == "beta-lasso" and not self.config.refit:
             fields["killed"], fields["regrown"] = int(sums.killed), int(sums.regrown)
             fields["mask_unchanged_since_step"] = int(position.mask_step)
-        if position.screen is not None:
-            fields["screen"] = position.screen
+        for extra in self.loop.extras:
+            fields |= extra.report()
         if self.loop.warnings:
             fields["warnings"] = self.loop.warnings
         return fields
@@ -175,12 +184,12 @@ class _Run:
         if self.outputs.snapshot is None:
             raise BadInputError("snapshots need an output file, whose name theirs are derived from")
         name = self.outputs.snapshot.format(epoch=f"{epoch:0{len(str(self.config.epochs))}d}")
-        with self.loop.rounded() if self.group.leads else nullcontext():
+        with self.loop.as_written():
             self._write(name, self._header(epoch, dict(self.evaluated)))
         self.files.append(name)
 
     def _header(self, epochs: int, metrics: Record) -> Header:
-        """The header of a model after `epochs` epochs; clocks stay out of it, so that equal runs give equal bytes."""
+        """The header of a model after `epochs` epochs. It has no time of day, so that equal runs give equal bytes."""
         ranks = {"world_size": self.group.size} if self.group.size > 1 else {}
         entry = history_entry(
             "train",
@@ -194,11 +203,10 @@ class _Run:
         return replace(self.setup.header, history=(*self.setup.header.history, entry))
 
     def _finish(self) -> Header:
-        """Score the final network on clean images and write it; only then is the saved state removed."""
+        """Score the final network on images without augmentation and write it; then remove the saved state."""
         self.group.check_same(self.setup.model.state_dict(), "after the last epoch")
-        if self.loop.rounding is not None:
-            self.loop.rounding.settle()
-            self.loop.rounding = None
+        for extra in self.loop.extras:
+            extra.finish()
         metrics = self.scoring.score("train", "val", "test")
         metrics |= final_report(self.setup)
         if self.setup.subspace is not None:
@@ -210,8 +218,8 @@ class _Run:
         if self.config.optim == "beta-lasso" and not self.config.refit:
             metrics["mask_unchanged_since_step"] = int(self.loop.position.mask_step)
             metrics["steps"] = self.loop.steps_per_epoch * self.loop.position.epoch
-        if self.loop.position.screen is not None:
-            metrics["screen"] = self.loop.position.screen
+        for extra in self.loop.extras:
+            metrics |= extra.report()
         if self.config.until_train_accuracy is not None:
             metrics["reached_train_accuracy"] = self.reached
         header = self._header(self.loop.position.epoch, metrics)
@@ -222,7 +230,7 @@ class _Run:
         return header
 
     def _write(self, name: str, header: Header) -> None:
-        """Write the network; rank 0 does, with the other ranks' help where it is split."""
+        """Write the network to a file on rank 0, which collects the parts of a split network from the other ranks."""
         model, storage = self.setup.model, self.config.storage
         weights = {f"{layer}.weight" for layer in weight_layers(model)}
 

@@ -1,9 +1,10 @@
-"""The position of a run, and how it is saved and taken up again bit for bit.
+"""Where a run is, and how that is saved, so that a resumed run continues bit for bit.
 
-An unfinished run is an ordinary model file with more in it: the header's `state` holds the position, tensors
-named `state/...` the optimizer's memory.
+The state of an unfinished run is a model file with more in it: the header's `state` holds the position, and tensors
+named `state/...` hold the optimizer's memory.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,24 @@ from lcstool.checkpoint import Checkpoint, write_checkpoint
 from lcstool.distributed import ALONE, Group, split_like, write_whole
 from lcstool.errors import BadInputError, NonFiniteError, UsageError
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.screen import checked
+from lcstool.stages.train.extras.extra import Extra
+from lcstool.stages.train.run_config import RunOptions
 from lcstool.stages.train.setup import Setup
 
-_MAY_DIFFER = ("data_dir", "device", "graph", "save_interval", "shard", "storage")
+_MAY_DIFFER = {entry.name for entry in fields(RunOptions)}
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Sums:
-    """What an epoch adds up on the device, in tensors that stay where they are; read once at its end."""
+    """Sums over the steps of an epoch, in tensors on the device that are never moved; read at the epoch's end.
+
+    Attributes:
+        loss: Sum of the losses of the images seen, float64.
+        correct: How many of them were classified correctly.
+        images: How many images were seen.
+        killed: Weights that became zero.
+        regrown: Weights that were zero and became non-zero.
+    """
 
     loss: Tensor
     correct: Tensor
@@ -35,7 +45,7 @@ class Sums:
     def zero(device: torch.device) -> "Sums":
         integer = torch.zeros((), dtype=torch.int64, device=device)
         real = torch.zeros((), dtype=torch.float64, device=device)
-        return Sums(real, integer, 0, integer.clone(), integer.clone())
+        return Sums(loss=real, correct=integer, images=0, killed=integer.clone(), regrown=integer.clone())
 
     def clear(self) -> None:
         for tensor in (self.loss, self.correct, self.killed, self.regrown):
@@ -43,24 +53,26 @@ class Sums:
         self.images = 0
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Position:
-    """Where a run is: `step` steps into epoch `epoch`, both counted from 0.
+    """Where a run is.
 
     Attributes:
-        mask_step: The last step, counted from 1 over the run, that changed which weights are zero, or 0.
-        screen: Of the last epoch's last step, if it was asked for.
+        epoch: The current epoch, counted from 0.
+        step: The steps that were made in it.
+        sums: Over these steps.
+        mask_step: The last step, counted from 1 over the run, that changed which weights are zero; 0 if none has.
     """
 
     epoch: int
     step: int
     sums: Sums
     mask_step: Tensor
-    screen: dict[str, Any] | None = None
 
     @staticmethod
     def start(device: torch.device) -> "Position":
-        return Position(0, 0, Sums.zero(device), torch.zeros((), dtype=torch.int64, device=device))
+        mask_step = torch.zeros((), dtype=torch.int64, device=device)
+        return Position(epoch=0, step=0, sums=Sums.zero(device), mask_step=mask_step)
 
     def next_epoch(self) -> None:
         """Go to the start of the epoch that follows."""
@@ -70,14 +82,22 @@ class Position:
 
 @dataclass(frozen=True)
 class SavedState:
-    """A copy of everything that a run's future depends on."""
+    """A copy of everything that the rest of a run depends on.
+
+    Attributes:
+        model: The network's tensors.
+        memory: The optimizer's, by the names that they have in a file.
+        state: The position, and all else that is not a tensor.
+    """
 
     model: dict[str, Tensor]
     memory: dict[str, Tensor] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
 
 
-def capture(setup: Setup, position: Position, scaler: torch.amp.GradScaler) -> SavedState:
+def capture(
+    setup: Setup, position: Position, scaler: torch.amp.GradScaler, extras: Sequence[Extra] = ()
+) -> SavedState:
     """Copy the run's state; the copy stays on the device."""
     names = {id(parameter): name for name, parameter in setup.model.named_parameters()}
     memory = {
@@ -96,19 +116,19 @@ def capture(setup: Setup, position: Position, scaler: torch.amp.GradScaler) -> S
         "images": sums.images,
         "scaler": scaler.state_dict(),
     } | {name: int(getattr(sums, name)) for name in ("correct", "killed", "regrown")}
-    if position.screen is not None:
-        state["screen"] = position.screen
+    for extra in extras:
+        state |= extra.report()
     return SavedState({name: t.clone() for name, t in setup.model.state_dict().items()}, memory, state)
 
 
 def save(path: Path, setup: Setup, saved: SavedState, group: Group = ALONE) -> None:
-    """Write the state under `path`, atomically; of a split network, all ranks call this."""
+    """Write the state to a file, atomically; if the network is split over the ranks, each of them calls this."""
     header = replace(setup.header, state=saved.state)
     write_whole(group, saved.model | saved.memory, lambda whole: write_checkpoint(path, header, whole))
 
 
 def check_same_run(checkpoint: Checkpoint, config: TrainConfig) -> None:
-    """UsageError naming the first setting in which the saved run and the asked-for one differ."""
+    """UsageError naming the first setting in which the saved run differs from this one."""
     header = checkpoint.require_kind("model")
     if header.state is None:
         raise BadInputError(
@@ -129,12 +149,18 @@ def check_same_run(checkpoint: Checkpoint, config: TrainConfig) -> None:
 
 
 def restore(
-    setup: Setup, checkpoint: Checkpoint, scaler: torch.amp.GradScaler, steps_per_epoch: int
+    setup: Setup,
+    checkpoint: Checkpoint,
+    scaler: torch.amp.GradScaler,
+    steps_per_epoch: int,
+    extras: Sequence[Extra] = (),
 ) -> Position:
-    """Put the optimizer's memory and the position back; the model was loaded with the setup.
+    """Give the optimizer and the extras their saved state back, and return the position.
+
+    The network's own tensors were loaded with the setup.
 
     Raises:
-        BadInputError: if the saved state is of other data, or not one that a run can have.
+        BadInputError: if the saved state is of other data, or no run can have it.
     """
     state, where = checkpoint.require_kind("model").state or {}, checkpoint.where
     inputs = state.get("inputs")
@@ -163,13 +189,19 @@ def restore(
                 raise ValueError(f"{name} {count!r}")
         start = Position.start(setup.device)
         sums = Sums(
-            start.sums.loss + float(state["loss"]),
-            start.sums.correct + counts["correct"],
-            counts["images"],
-            start.sums.killed + counts["killed"],
-            start.sums.regrown + counts["regrown"],
+            loss=start.sums.loss + float(state["loss"]),
+            correct=start.sums.correct + counts["correct"],
+            images=counts["images"],
+            killed=start.sums.killed + counts["killed"],
+            regrown=start.sums.regrown + counts["regrown"],
         )
-        screen = checked(state.get("screen"))
-        return Position(counts["epoch"], counts["step"], sums, start.mask_step + counts["mask_step"], screen)
+        for extra in extras:
+            extra.restore(state)
+        return Position(
+            epoch=counts["epoch"],
+            step=counts["step"],
+            sums=sums,
+            mask_step=start.mask_step + counts["mask_step"],
+        )
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise BadInputError(f"{where}: the saved state is not usable: {error!r}") from None

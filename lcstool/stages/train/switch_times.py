@@ -1,4 +1,4 @@
-"""The epochs after which copies are kept; for embedding, log-spaced as in the paper."""
+"""The epochs after which copies of the network are kept; log-spaced ones are the switch times of the paper."""
 
 import math
 
@@ -6,7 +6,7 @@ from lcstool.errors import UsageError
 
 
 def switch_times(epochs: int, count: int = 20) -> tuple[int, ...]:
-    """Epoch 0 and the distinct whole parts of `count` log-spaced epochs from 1 to `epochs`.
+    """Epoch 0, and `count` log-spaced epochs from 1 to `epochs`, rounded down and without repetitions.
 
     Ref:
         d'Ascoli et al. 2019 (arXiv 1906.06766), section 4: the switch times t_w.
@@ -16,12 +16,16 @@ def switch_times(epochs: int, count: int = 20) -> tuple[int, ...]:
     if epochs < 1:
         return (0,)
     steps = [index / (count - 1) for index in range(count)] if count > 1 else [1.0]
-    # The small shift keeps exact powers (the last point) from falling below themselves by rounding.
+    # The small shift keeps the last point, exactly `epochs`, from being rounded down to `epochs - 1`.
     return tuple(sorted({0} | {math.floor(epochs**step + 1e-9) for step in steps}))
 
 
 def parse_snapshots(text: str, epochs: int) -> tuple[int, ...]:
-    """`0,1,5`, `log:20` (see `switch_times`) or `all`, ascending; UsageError for epochs that a run has not."""
+    """The epochs of `0,1,5`, `log:20` (see `switch_times`) or `all`, ascending.
+
+    Raises:
+        UsageError: the text is none of these, or names an epoch that the run does not have.
+    """
     if text == "all":
         return tuple(range(epochs + 1))
     try:

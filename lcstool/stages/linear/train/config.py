@@ -1,68 +1,60 @@
-"""The fields of a training run that belong to linear convolutional networks (`--arch lcn`) alone. No torch here."""
+"""What decides a training of linear convolutional networks, with the defaults and the help. No torch here."""
 
-import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
+from lcstool.choices import LCN_METHODS
 from lcstool.errors import UsageError
-from lcstool.options import option
+from lcstool.options import Config, device_option, option, seed_option
 from lcstool.parsing import parse_architecture, parse_filter
-
-LCN = "lcn"
-METHODS = ("descent", "flow")
-_PANEL = "Linear convolutional network (--arch lcn)"
+from lcstool.stages.linear.fields import init_scale_option, kernels_option, strides_option, target_option
 
 
 @dataclass(frozen=True, kw_only=True)
-class LcnOptions:
-    """What a run of linear convolutional networks needs beside the seed, the learning rate and the training size."""
+class LinearTrainConfig(Config):
+    """One training. The same fields as the flags of `lcstool linear train`."""
 
-    kernels: str | None = option(None, "Kernel size of each layer: 3,2,2.", _PANEL, unsaid_default=True)
-    strides: str | None = option(None, "Stride of each layer [default: all 1].", _PANEL, unsaid_default=True)
-    target: str | None = option(
-        None, "The filter to learn, highest power of x first: 1,0.3,1.", _PANEL, unsaid_default=True
-    )
+    kernels: str = kernels_option()
+    strides: str | None = strides_option()
+
+    target: str | None = target_option(None, "Data")
     regression: str | None = option(
         None,
         "Instead: an npz file of inputs x (samples, length) and targets y (samples, outputs).",
-        _PANEL,
-        path=True,
-        unsaid_default=True,
+        "Data",
+        recorded="name",
+    )
+    train_size: int | None = option(
+        None,
+        "Learn the target from this many random inputs [default: from the exact mean over white inputs].",
+        "Data",
+        at_least=1,
     )
     noise: float = option(
-        0.0,
-        "Standard deviation of the targets' noise; needs --train-size, random inputs instead of all.",
-        _PANEL,
-        unsaid_default=True,
+        0.0, "Standard deviation of the noise of sampled targets; needs --train-size.", "Data", at_least=0
     )
-    runs: int = option(1, "Initialisations trained side by side.", _PANEL, unsaid_default=True)
-    init_scale: float = option(1.0, "Standard deviation of the initial entries.", _PANEL, unsaid_default=True)
+
+    runs: int = option(1, "Initialisations trained side by side.", "Training", at_least=1)
+    init_scale: float = init_scale_option("Training")
     method: str = option(
         "descent",
         "Gradient descent, or gradient flow by an adaptive integrator.",
-        _PANEL,
-        choices=METHODS,
-        unsaid_default=True,
+        "Training",
+        choices=LCN_METHODS,
     )
-    steps: int = option(200_000, "Most steps of a run; converged ones stop.", _PANEL, unsaid_default=True)
+    steps: int = option(200_000, "Most steps of a run; converged ones stop.", "Training", at_least=1)
+    lr: float = option(0.1, "Learning rate of gradient descent.", "Training", above=0)
+    seed: int = seed_option("Training", "Seed of initial entries and of random inputs.")
+    device: str = device_option("Training")
 
-    def check_lcn(self, is_lcn: bool) -> None:
-        """UsageError where a field is wrong, or given for another architecture."""
-        given = [entry.name for entry in fields(LcnOptions) if getattr(self, entry.name) != entry.default]
-        if not is_lcn:
-            if given:
-                raise UsageError(f"{given[0]} is for linear convolutional networks", hint="add --arch lcn")
-            return
-        if self.kernels is None:
-            raise UsageError("--arch lcn needs the layers' kernel sizes", hint="--kernels 2,2")
+    def check(self) -> None:
         parse_architecture(self.kernels, self.strides)
         if self.target is not None:
             parse_filter(self.target, "target")
         if (self.target is None) == (self.regression is None):
-            raise UsageError("--arch lcn learns a filter: give one of --target and --regression")
-        for name in ("runs", "steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if not (math.isfinite(self.noise) and self.noise >= 0):
-            raise UsageError(f"noise must be finite and >= 0, got {self.noise}")
-        if not (math.isfinite(self.init_scale) and self.init_scale > 0):
-            raise UsageError(f"init_scale must be finite and > 0, got {self.init_scale}")
+            raise UsageError("training learns a filter: give one of --target and --regression")
+        if self.regression is not None:
+            self.refuse(("train_size", "noise"), "with --regression, whose samples are all used")
+        if self.train_size is None:
+            self.refuse(("noise",), "without --train-size: only sampled targets have noise")
+        if self.method == "flow":
+            self.refuse(("lr",), "with --method flow, which chooses its own steps")

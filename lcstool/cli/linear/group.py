@@ -1,0 +1,10 @@
+"""The command that the subcommands of `lcstool linear` register themselves on."""
+
+import typer
+
+from lcstool.cli.app import HELP_NAMES, app
+
+linear = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", context_settings=HELP_NAMES)
+app.add_typer(
+    linear, name="linear", help="The geometry of linear convolutional networks: filters as polynomials."
+)

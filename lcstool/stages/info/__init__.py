@@ -1,0 +1,1 @@
+"""What a file holds, and how the architectures scale: `lcstool info`."""

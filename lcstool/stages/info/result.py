@@ -1,0 +1,95 @@
+"""What was found in a file, and the parameter counts of the architectures."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lcstool.checkpoint import Header
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSummary:
+    """One tensor: name, dtype, shape, number of elements and of non-zeros."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    num_elements: int
+    nonzeros: int
+
+    @property
+    def density(self) -> float:
+        return self.nonzeros / self.num_elements if self.num_elements else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileInfo:
+    """A file's description and its tensors.
+
+    Attributes:
+        file: The file's name.
+        header: What lcstool wrote of it, None for a file of another program.
+        digest: Content digest.
+        tensors: In the order of their names.
+    """
+
+    file: str
+    header: Header | None
+    digest: str
+    tensors: tuple[TensorSummary, ...]
+
+    @property
+    def unfinished(self) -> dict[str, Any] | None:
+        """Where the interrupted run that the file holds stands; None for a finished one."""
+        if self.header is None or self.header.state is None:
+            return None
+        return {name: self.header.state.get(name) for name in ("epoch", "step")}
+
+    def to_json(self) -> dict[str, Any]:
+        header = self.header
+        return {
+            "schema": "lcstool.info/1",
+            "file": self.file,
+            "kind": header.kind if header else None,
+            "model": header.model if header else None,
+            "input": header.input if header else None,
+            "layers": header.layers if header else {},
+            "history": list(header.history) if header else [],
+            "unfinished": self.unfinished,
+            "digest": self.digest,
+            "tensors": [
+                asdict(tensor) | {"shape": list(tensor.shape), "density": tensor.density}
+                for tensor in self.tensors
+            ],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchitectureSize:
+    """Parameters of one architecture.
+
+    Attributes:
+        arch: Its name.
+        alpha: Base channels.
+        image: Side of the images.
+        num_parameters: In all.
+        fc_equivalent: Of its fully-connected counterpart, None if it has none.
+        layers: Of each layer.
+    """
+
+    arch: str
+    alpha: int
+    image: int
+    num_parameters: int
+    fc_equivalent: int | None
+    layers: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ArchitectureSizes:
+    """Parameters of all architectures, each at several sizes."""
+
+    architectures: tuple[ArchitectureSize, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        rows = [asdict(row) for row in self.architectures]
+        return {"schema": "lcstool.info-archs/1", "architectures": rows}

@@ -1,0 +1,1 @@
+"""The end-to-end filters of networks in a file: `lcstool linear compose`."""

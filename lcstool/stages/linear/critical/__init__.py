@@ -1,0 +1,1 @@
+"""Critical points of the loss of one target: `lcstool linear critical`."""

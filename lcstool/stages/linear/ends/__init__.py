@@ -1,0 +1,1 @@
+"""Where gradient descent ends, for random targets of every kind: `lcstool linear ends`."""

@@ -1,0 +1,1 @@
+"""All small architectures in one table: `lcstool linear scan`."""

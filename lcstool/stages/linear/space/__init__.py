@@ -1,0 +1,1 @@
+"""What an architecture can represent: `lcstool linear space`."""

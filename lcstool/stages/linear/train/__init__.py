@@ -1,0 +1,1 @@
+"""Train linear convolutional networks, many initialisations at once: `lcstool linear train`."""
