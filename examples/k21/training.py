@@ -69,6 +69,11 @@ def _real(row: Document) -> str:
     return f"{row['num_real']} real root{'' if row['num_real'] == 1 else 's'}"
 
 
+def _shared(row: Document) -> dict[str, int]:
+    """By root pattern: how many runs ended at layers that share a root."""
+    return {found["pattern"]: found["num_runs"] for found in row["shared"]}
+
+
 def _draw_roots(axis: Any, found: Document) -> None:
     for point in np.roots(found["target"]):
         axis.plot(point.real, point.imag, "*", color=TARGET, markersize=8, zorder=3)
@@ -86,7 +91,7 @@ def _draw_roots(axis: Any, found: Document) -> None:
 def ends(made: Recipe) -> None:
     tables = {name: load(path) for name, path in by_stem(made.files, "ends-").items() if name}
     rows = [(table["kernels"], row) for table in tables.values() for row in table["rows"]]
-    patterns = list(dict.fromkeys(pattern for _, row in rows for pattern in row["shared"]))
+    patterns = list(dict.fromkeys(pattern for _, row in rows for pattern in _shared(row)))
     shades = dict(
         zip(
             patterns,
@@ -99,7 +104,7 @@ def ends(made: Recipe) -> None:
         for place, (_, row) in enumerate(rows):
             left = 0.0
             pieces = {"zero loss": (row["zero_loss"], COLOURS[0])}
-            pieces |= {roots(name): (count, shades[name]) for name, count in row["shared"].items()}
+            pieces |= {roots(name): (count, shades[name]) for name, count in _shared(row).items()}
             pieces["other"] = (row["other"] + row["unfinished"] + row["diverged"], "0.7")
             for count, shade in pieces.values():
                 width = percent(count, row["num_runs"])
@@ -120,7 +125,7 @@ def ends(made: Recipe) -> None:
         fig.legend(handles=handles, loc="outside upper center", ncols=3)
     for sizes, row in rows:
         shared = "; ".join(
-            f"{roots(name)} {percent(count, row['num_runs']):.0f} %" for name, count in row["shared"].items()
+            f"{roots(name)} {percent(count, row['num_runs']):.0f} %" for name, count in _shared(row).items()
         )
         made.row(
             f"{kernels(sizes)}, targets with {_real(row)}: zero loss",

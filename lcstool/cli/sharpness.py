@@ -38,7 +38,7 @@ def sharpness(
 def _show(result: "SharpnessResult", out: "Console") -> None:
     title = f"Training loss over {result.num_images:,} images, {result.subspace} weights"
     table = new_table(title, "", "value", "residual")
-    table.add_row("loss", f"{result.loss:.6g}", "-")
+    table.add_row("loss", f"{result.train_loss:.6g}", "-")
     table.add_row("gradient norm", f"{result.gradient_norm:.6g}", "-")
     for name, found in (("largest", result.largest), ("smallest", result.smallest)):
         table.add_row(f"{name} Hessian eigenvalue", f"{found.value:.6g}", f"{found.residual:.2g}")

@@ -57,7 +57,7 @@ def test_train_compose_draw_and_probe(run_cli: Cli, tmp_path: Path) -> None:
     document = json.loads(run_cli(*command, "--json", "-o", "again.safetensors").stdout)
     assert document["schema"] == "lcstool.linear-train/1"
     assert document["out"] == "again.safetensors"
-    assert document["metrics"]["patterns"] == {"2|0": 6}
+    assert document["metrics"]["patterns"] == [{"pattern": "2|0", "num_runs": 6}]
 
 
 def test_train_names_its_own_output(run_cli: Cli, told: Cli, tmp_path: Path) -> None:

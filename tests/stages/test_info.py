@@ -69,7 +69,7 @@ def test_the_table_of_architectures_is_one_object() -> None:
     assert list(found) == ["schema", "architectures"]
     assert found["schema"] == "lcstool.info-archs/1"
     assert {row["alpha"] for row in found["architectures"]} == {4, 8}
-    assert {row["image"] for row in found["architectures"]} == {32}
+    assert {row["image_pixels"] for row in found["architectures"]} == {32}
 
 
 @pytest.mark.parametrize(

@@ -203,11 +203,11 @@ def test_lower_precision_is_near(split_runs: tuple[Path, Found], tiny_config: Co
 @pytest.mark.parametrize(
     ("changes", "group", "said"),
     [
-        ({}, ALONE, "one process has nobody"),
+        ({}, ALONE, "there is only one process"),
         ({"precision": "fp16", "optim": "sgd"}, Group(0, 2), "fp16"),
         ({"round_bits": 3}, Group(0, 2), "round_bits"),
         ({"log_screen": True}, Group(0, 2), "log_screen"),
-        ({"arch": "s-conv", "connectivity": "fc"}, Group(0, 2), "convolutions' places"),
+        ({"arch": "s-conv", "connectivity": "fc"}, Group(0, 2), "embedded network"),
     ],
     ids=str,
 )

@@ -70,7 +70,7 @@ class ArchitectureSize:
     Attributes:
         arch: Its name.
         alpha: Base channels.
-        image: Side of the images.
+        image_pixels: Side of the images.
         num_parameters: In all.
         fc_equivalent: Of its fully-connected counterpart, None if it has none.
         layers: Of each layer.
@@ -78,7 +78,7 @@ class ArchitectureSize:
 
     arch: str
     alpha: int
-    image: int
+    image_pixels: int
     num_parameters: int
     fc_equivalent: int | None
     layers: dict[str, int]

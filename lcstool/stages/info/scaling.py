@@ -45,7 +45,7 @@ def scaling_table(
                     ArchitectureSize(
                         arch=arch,
                         alpha=alpha,
-                        image=image,
+                        image_pixels=image,
                         num_parameters=count_parameters(model),
                         fc_equivalent=_fc_equivalent(entry.fc_counterpart, spec, classes),
                         layers={

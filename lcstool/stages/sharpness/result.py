@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lcstool.choices import LOSS_UNITS
 from lcstool.curvature import Eigenvalue
 
 
@@ -13,7 +14,8 @@ class SharpnessResult:
     Attributes:
         file: The network's.
         subspace: The part of the weights that gradient and Hessian are restricted to, or `all`.
-        loss: Mean training loss, evaluation mode.
+        loss: Its name.
+        train_loss: Mean training loss, evaluation mode.
         gradient_norm: Of the full training gradient, restricted to the subspace.
         largest: Largest algebraic eigenvalue of the Hessian, restricted likewise.
         smallest: Smallest algebraic eigenvalue.
@@ -24,7 +26,8 @@ class SharpnessResult:
 
     file: str
     subspace: str
-    loss: float
+    loss: str
+    train_loss: float
     gradient_norm: float
     largest: Eigenvalue
     smallest: Eigenvalue
@@ -33,4 +36,6 @@ class SharpnessResult:
     num_images: int
 
     def to_json(self) -> dict[str, Any]:
-        return {"schema": "lcstool.sharpness/1", **asdict(self)}
+        found = asdict(self)
+        train_loss = {f"train_loss_{LOSS_UNITS[self.loss]}": found.pop("train_loss")}
+        return {"schema": "lcstool.sharpness/1", **found, **train_loss}

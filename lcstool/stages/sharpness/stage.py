@@ -62,7 +62,8 @@ def sharpness(config: SharpnessConfig) -> SharpnessResult:
         return SharpnessResult(
             file=config.file,
             subspace=config.subspace,
-            loss=loss,
+            loss=loss_name,
+            train_loss=loss,
             gradient_norm=float(np.linalg.norm(gradient)),
             largest=largest,
             smallest=smallest,

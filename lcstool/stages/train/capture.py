@@ -17,7 +17,7 @@ from lcstool.stages.train.setup import Setup
 from lcstool.stages.train.state import Position
 from lcstool.stages.train.step import Step
 
-#: Records what a function does to tensors and returns a function that does it again. Recording itself changes no tensor.
+#: Records what a function does to tensors and returns a function that does it again. Recording changes no tensor.
 Recorder = Callable[[Callable[[], None]], Callable[[], None]]
 
 WARM_UP = 3  # ordinary steps before the recording, in which kernels are chosen and compiled

@@ -64,8 +64,7 @@ class TrainConfig(RunOptions):
     )
     classes: tuple[str, ...] = option(
         (),
-        "Keep only these classes, by number or name, and number them anew in this order; joined by commas (3,5) or "
-        "repeated.",
+        "Keep only these classes, by number or name, renumbered in this order; joined by commas (3,5) or repeated.",
         "Data",
         recorded_if_set=True,
     )
@@ -85,11 +84,10 @@ class TrainConfig(RunOptions):
     augment: str = option("crop-flip", "Augmentation of the training images.", "Data", choices=AUGMENTATIONS)
     normalize: str | None = option(
         None,
-        "Normalise each channel by its mean and deviation over the whole training set, or keep pixels in [0, 1] "
-        "[default: channel].",
+        "Normalise each channel over the whole training set, or keep pixels in [0, 1] [default: channel].",
         "Data",
         choices=PIXEL_NORMALIZATIONS,
-    )  # fmt: skip
+    )
     permute_pixels: int | None = option(
         None,
         "Shuffle the pixels of all images by one permutation, drawn by this seed.",
@@ -138,8 +136,7 @@ class TrainConfig(RunOptions):
     beta: float = option(3.0, "Threshold of beta-lasso, in units of lambda.", "Optimization", at_least=0)
     lr_match: str = option(
         "none",
-        "For an embedded network: orbit sums the gradients of weights that are one weight of its CNN, so that it "
-        "trains as the CNN would.",
+        "For an embedded network: orbit sums the gradients of tied weights, so that it trains as its CNN would.",
         "Optimization",
         choices=LR_MATCHES,
     )
@@ -209,9 +206,7 @@ class TrainConfig(RunOptions):
 
     def _check_optimizer(self) -> None:
         if self.optim == "beta-lasso" and (self.momentum or self.weight_decay):
-            raise UsageError(
-                "beta-lasso has no momentum and no weight decay", hint="use --optim sgd for those"
-            )
+            raise UsageError("beta-lasso has no momentum and no weight decay", hint="use --optim sgd")
         unused = [name for name in LASSO_ONLY if getattr(self, name) != getattr(TrainConfig, name)]
         if self.optim == "sgd" and unused:
             raise UsageError(f"{unused[0]} is for beta-lasso", hint="--optim beta-lasso")
@@ -228,20 +223,16 @@ class TrainConfig(RunOptions):
 
     def _check_init(self) -> None:
         """UsageError for what the model in --init decides already."""
-        for name in ("alpha", "fc_params", "kernel_size", "permute_pixels", "normalize"):
-            if getattr(self, name) is not None:
-                raise UsageError(f"{name} is part of the model in --init; it cannot be changed here")
-        if self.connectivity != "conv":
-            raise UsageError("connectivity is part of the model in --init", hint="lcstool embed changes it")
-        if self.dropout:
-            raise UsageError("dropout is part of the model in --init; it cannot be changed here")
+        names = "alpha", "fc_params", "kernel_size", "permute_pixels", "normalize", "connectivity", "dropout"
+        for name in names:
+            if getattr(self, name) != getattr(TrainConfig, name):
+                hint = "lcstool embed changes it" if name == "connectivity" else None
+                raise UsageError(f"{name} is part of the model in --init and cannot be changed", hint=hint)
 
     def image_hw(self) -> tuple[int, int] | None:
         """The image size as (height, width), or None for the data set's own."""
-        if self.image_size is None:
-            return None
-        size = parse_image_size(self.image_size)
-        if size is None:
+        size = None if self.image_size is None else parse_image_size(self.image_size)
+        if self.image_size is not None and size is None:
             raise UsageError(f"image_size {self.image_size!r} is neither a side in pixels nor HxW")
         return size
 

@@ -39,14 +39,14 @@ def wants_split(
 def _obstacle(config: TrainConfig, spec: ModelSpec, group: Group) -> str | None:
     """Why a network cannot be split, or None."""
     if group.size == 1:
-        return "one process has nobody to share a network with; start several with torchrun"
+        return "there is only one process; start several with torchrun"
     if spec.embedding is not None:
-        return "the parts of a network with layers in convolutions' places are told from whole layers"
+        return "the statistics of an embedded network are computed from whole layers"
     if config.precision == "fp16":
-        return "the loss scaling of fp16 looks at whole gradients"
+        return "the loss scaling of fp16 needs whole gradients"
     for name in ("refit", "round_bits", "log_screen"):
         if getattr(config, name):
-            return f"{name} looks at whole layers"
+            return f"{name} needs whole layers"
     return None
 
 

@@ -133,7 +133,7 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None, group: Group
         raise UsageError("lr_match orbit needs an embedded network", hint="name one that lcstool embed made")
     if config.lr_match == "orbit" and any(isinstance(module, UnitBatchNorm2d) for module in model.modules()):
         raise UsageError(
-            "lr_match orbit: batch norm over units takes other statistics than the CNN's, so the runs would part",
+            "lr_match orbit: batch norm over units has other statistics than the CNN's, so it would train differently",
             hint="embed with --norm channels or --fold-bn",
         )
     return Setup(

@@ -47,7 +47,7 @@ class ComposedNetwork:
                 for root, count in (roots.complex_pairs if roots else ())
             ],
             "radius": roots.radius if roots else None,
-            "residual": roots.residual if roots else None,
+            "residual_frac": roots.residual if roots else None,
             "boundary_margin": json_number(self.membership.margin),
             "jacobian_rank": self.rank,
             "shared_factors": None if self.shared is None else [_factor_json(own) for own in self.shared],

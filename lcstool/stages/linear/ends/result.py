@@ -19,5 +19,10 @@ class EndsResult:
             "schema": "lcstool.linear-ends/1",
             **self.architecture.to_json(),
             "num_real_roots_required": self.architecture.num_real_roots_required,
-            "rows": [asdict(row) for row in self.rows],
+            "rows": [_row_json(row) for row in self.rows],
         }
+
+
+def _row_json(row: TableRow) -> dict[str, Any]:
+    shared = [{"pattern": pattern, "num_runs": num_runs} for pattern, num_runs in row.shared.items()]
+    return asdict(row) | {"shared": shared}

@@ -41,7 +41,7 @@ class FactorResult:
             "num_real_roots_required": self.membership.required,
             "boundary_margin": json_number(self.membership.margin),
             "factorizations": [
-                {"filters": [own.tolist() for own in way.filters], "residual": way.residual}
+                {"filters": [own.tolist() for own in way.filters], "residual_frac": way.residual}
                 for way in self.ways
             ],
             "nearest": None if self.nearest is None else _nearest_json(self.nearest),

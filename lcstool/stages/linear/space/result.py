@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lcstool.lcn import LinearConvArchitecture
+from lcstool.lcn import LinearConvArchitecture, boundary_in_words, boundary_patterns
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,12 @@ class SpaceResult:
     architecture: LinearConvArchitecture
     boundary: str
     patterns: tuple[str, ...]
+
+    @staticmethod
+    def of(architecture: LinearConvArchitecture) -> "SpaceResult":
+        """The function space of an architecture."""
+        patterns = tuple(boundary_patterns(architecture))
+        return SpaceResult(architecture, boundary_in_words(architecture), patterns)
 
     def to_json(self) -> dict[str, Any]:
         return {"schema": "lcstool.linear-space/1", **self.properties()}

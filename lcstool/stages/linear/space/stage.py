@@ -3,7 +3,7 @@
 Ref: Kohn, Merkh, Montufar & Trager 2022 (arXiv 2108.01538), section 4.
 """
 
-from lcstool.lcn import LinearConvArchitecture, boundary_in_words, boundary_patterns
+from lcstool.lcn import LinearConvArchitecture
 from lcstool.parsing import parse_architecture
 from lcstool.stages.linear.space.config import SpaceConfig
 from lcstool.stages.linear.space.result import SpaceResult
@@ -11,9 +11,4 @@ from lcstool.stages.linear.space.result import SpaceResult
 
 def space(config: SpaceConfig) -> SpaceResult:
     """The function space of one architecture."""
-    return space_of(LinearConvArchitecture(*parse_architecture(config.kernels, config.strides)))
-
-
-def space_of(architecture: LinearConvArchitecture) -> SpaceResult:
-    """The same for an architecture that is known already."""
-    return SpaceResult(architecture, boundary_in_words(architecture), tuple(boundary_patterns(architecture)))
+    return SpaceResult.of(LinearConvArchitecture(*parse_architecture(config.kernels, config.strides)))

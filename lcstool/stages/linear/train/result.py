@@ -13,7 +13,7 @@ class LinearTrainResult:
     Attributes:
         out: The file, or `-`.
         runs: All of them.
-        metrics: For the history and JSON: how many converged, the root patterns they ended at, losses, and the largest
+        metrics: As the history keeps them: how many converged, the root patterns they ended at, losses, and the largest
             change of an invariant.
     """
 
@@ -22,4 +22,9 @@ class LinearTrainResult:
     metrics: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        return {"schema": "lcstool.linear-train/1", "out": self.out, "metrics": self.metrics}
+        patterns = [
+            {"pattern": pattern, "num_runs": num_runs}
+            for pattern, num_runs in self.metrics["patterns"].items()
+        ]
+        metrics = self.metrics | {"patterns": patterns}
+        return {"schema": "lcstool.linear-train/1", "out": self.out, "metrics": metrics}
