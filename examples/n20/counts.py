@@ -43,7 +43,8 @@ for _arch in DEEP:
 def rows(made: Recipe) -> dict[tuple[str, int, int], dict[str, Any]]:
     """`lcstool info --archs`: by architecture, base channels and side."""
     return {
-        (row["arch"], row["alpha"], row["image_pixels"]): row for row in load(made.input("archs"))["architectures"]
+        (row["arch"], row["alpha"], row["image_pixels"]): row
+        for row in load(made.input("archs"))["architectures"]
     }
 
 

@@ -35,7 +35,9 @@ def _show_sizes(found: "ArchitectureSizes", out: "Console") -> None:
     )  # fmt: skip
     for row in found.architectures:
         fc = "-" if row.fc_equivalent is None else f"{row.fc_equivalent:,}"
-        table.add_row(row.arch, str(row.alpha), f"{row.image_pixels}x{row.image_pixels}", f"{row.num_parameters:,}", fc)
+        table.add_row(
+            row.arch, str(row.alpha), f"{row.image_pixels}x{row.image_pixels}", f"{row.num_parameters:,}", fc
+        )
     out.print(table)
     out.print(
         "[dim]d-local: Neyshabur 2020, Table 3, prints 3.42 M at alpha 15; its terms, summed rightly, give this.[/]"

@@ -21,8 +21,8 @@ from lcstool.codes.quantise import quantise
 from lcstool.lcn.file import read_lcn
 from lcstool.models import ModelSpec, build_model, load_model
 from lcstool.models.wiring.trace import trace
-from lcstool.stages.bound.file import decode_file, write_code
 from lcstool.stages.bound.description import describe
+from lcstool.stages.bound.file import decode_file, write_code
 from lcstool.weights import count_layer, find_weights
 
 # Code, bits of a value, grid, batch norms.

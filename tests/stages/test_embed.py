@@ -32,7 +32,7 @@ def write_model(path: Path, arch: str = "s-conv", **changes: object) -> ModelSpe
 def test_the_written_network_computes_the_same(to: str, storage: str, tmp_path: Path) -> None:
     source, out = tmp_path / "cnn.safetensors", tmp_path / "out.safetensors"
     spec = write_model(source, "resnet18")
-    result = embed(EmbedConfig(str(source), to=to, storage=storage), str(out))
+    result = embed(EmbedConfig(file=str(source), to=to, storage=storage), str(out))
     assert result.max_difference["random"] <= 1e-10 * max(1.0, result.largest_logit)
     written = open_checkpoint(out)
     images = torch.randn(3, *spec.in_shape)
@@ -47,18 +47,18 @@ def test_the_written_network_computes_the_same(to: str, storage: str, tmp_path: 
 def test_dense_and_csr_files_have_one_content(tmp_path: Path) -> None:
     write_model(tmp_path / "cnn.safetensors")
     for storage in ("dense", "csr"):
-        embed(EmbedConfig(str(tmp_path / "cnn.safetensors"), storage=storage), str(tmp_path / storage))
+        embed(EmbedConfig(file=str(tmp_path / "cnn.safetensors"), storage=storage), str(tmp_path / storage))
     assert open_checkpoint(tmp_path / "dense").digest() == open_checkpoint(tmp_path / "csr").digest()
-    embed(EmbedConfig(str(tmp_path / "cnn.safetensors")), str(tmp_path / "again"))
+    embed(EmbedConfig(file=str(tmp_path / "cnn.safetensors")), str(tmp_path / "again"))
     assert (tmp_path / "dense").read_bytes() == (tmp_path / "again").read_bytes()
 
 
 def test_some_layers_then_the_others_and_local_to_fc(tmp_path: Path) -> None:
     source = tmp_path / "cnn.safetensors"
     spec = write_model(source, "vanilla-cnn")
-    embed(EmbedConfig(str(source), layers=("layer1", "layer2"), to="local"), str(tmp_path / "a"))
+    embed(EmbedConfig(file=str(source), layers=("layer1", "layer2"), to="local"), str(tmp_path / "a"))
     assert type(load_model(open_checkpoint(tmp_path / "a")).get_submodule("layer3")).__name__ == "Conv2d"
-    embed(EmbedConfig(str(tmp_path / "a")), str(tmp_path / "b"))
+    embed(EmbedConfig(file=str(tmp_path / "a")), str(tmp_path / "b"))
     both = load_model(open_checkpoint(tmp_path / "b"))
     kinds = {type(both.get_submodule(f"layer{index}")).__name__ for index in (1, 2, 3)}
     assert kinds == {"FullyConnected2d"}
@@ -77,7 +77,7 @@ def test_a_difference_is_exit_four_and_no_file(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(verify_module, "streamed_network", off_by_a_little)
     with pytest.raises(CheckFailedError, match="the logits differ by 1e-06"):
-        embed(EmbedConfig(str(tmp_path / "cnn.safetensors")), str(tmp_path / "out"))
+        embed(EmbedConfig(file=str(tmp_path / "cnn.safetensors")), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -85,7 +85,7 @@ def test_plan_says_what_is_written(tmp_path: Path) -> None:
     source = tmp_path / "cnn.safetensors"
     write_model(source, "vanilla-cnn")
     for storage in ("dense", "csr", "auto"):
-        config = EmbedConfig(str(source), storage=storage)
+        config = EmbedConfig(file=str(source), storage=storage)
         opened = open_source(config)
         sizes = plan(config, opened, choose_layers(config, opened))
         embed(config, str(tmp_path / "out"))
@@ -115,14 +115,14 @@ def test_foreign_state_dicts(tmp_path: Path) -> None:
     )
     names = {"model": "torchvision:resnet18", "input": "3x32x32", "layers": ("layer4.*",)}
     for source in ("net.pt", "ddp.pth"):
-        embed(EmbedConfig(str(tmp_path / source), **names), str(tmp_path / "out"))  # type: ignore[arg-type]
+        embed(EmbedConfig(file=str(tmp_path / source), **names), str(tmp_path / "out"))  # type: ignore[arg-type]
         assert load_model(open_checkpoint(tmp_path / "out")).get_submodule("fc").out_features == 7
     with pytest.raises(BadInputError, match="which torchvision:resnet34 needs"):
-        embed(EmbedConfig(str(tmp_path / "net.pt"), **names | {"model": "torchvision:resnet34"}), "x")  # type: ignore[arg-type]
+        embed(EmbedConfig(file=str(tmp_path / "net.pt"), **names | {"model": "torchvision:resnet34"}), "x")  # type: ignore[arg-type]
     with pytest.raises(BadInputError, match="torchvision has no model"):
-        embed(EmbedConfig(str(tmp_path / "net.pt"), **names | {"model": "torchvision:nothing"}), "x")  # type: ignore[arg-type]
+        embed(EmbedConfig(file=str(tmp_path / "net.pt"), **names | {"model": "torchvision:nothing"}), "x")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="does not say what network"):
-        embed(EmbedConfig(str(tmp_path / "net.pt")), "x")
+        embed(EmbedConfig(file=str(tmp_path / "net.pt")), "x")
 
 
 class Malicious:
@@ -132,7 +132,7 @@ class Malicious:
 
 def test_a_pickle_with_code_is_never_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"a": Malicious()}, tmp_path / "evil.pt")
-    config = EmbedConfig(str(tmp_path / "evil.pt"), model="torchvision:resnet18", input="3x32x32")
+    config = EmbedConfig(file=str(tmp_path / "evil.pt"), model="torchvision:resnet18", input="3x32x32")
     with pytest.raises(BadInputError, match="cannot be read as a plain state dict"):
         embed(config, str(tmp_path / "out"))
     assert "code ran" not in capsys.readouterr().out
@@ -153,20 +153,20 @@ def test_a_pickle_with_code_is_never_run(tmp_path: Path, capsys: pytest.CaptureF
 def test_usage_errors(changes: dict, said: str, tmp_path: Path) -> None:
     write_model(tmp_path / "cnn.safetensors")
     with pytest.raises(UsageError, match=said):
-        embed(EmbedConfig(str(tmp_path / "cnn.safetensors"), **changes), str(tmp_path / "out"))
+        embed(EmbedConfig(file=str(tmp_path / "cnn.safetensors"), **changes), str(tmp_path / "out"))
 
 
 def test_a_network_without_convolutions_is_refused(tmp_path: Path) -> None:
     write_model(tmp_path / "fc.safetensors", "3-fc")
     with pytest.raises(BadInputError, match="nothing in it convolves"):
-        embed(EmbedConfig(str(tmp_path / "fc.safetensors")), str(tmp_path / "out"))
+        embed(EmbedConfig(file=str(tmp_path / "fc.safetensors")), str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("norm", ["units", "folded"])
 def test_the_check_sees_a_lost_matrix_even_in_an_untrained_network(norm: str, tmp_path: Path) -> None:
     """At initialisation the last bias dwarfs what the layers do, so the check is relative to what images change."""
     write_model(tmp_path / "cnn.safetensors", "d-conv")
-    config = EmbedConfig(str(tmp_path / "cnn.safetensors"), norm=norm)
+    config = EmbedConfig(file=str(tmp_path / "cnn.safetensors"), norm=norm)
     source = open_source(config)
     embedding = choose_layers(config, source)
     tensors = embedded_tensors(source.model, source.found, embedding)

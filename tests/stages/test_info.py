@@ -59,6 +59,11 @@ def test_a_file_of_another_program_is_described(tmp_path: Path) -> None:
     assert (found["kind"], found["history"], found["unfinished"]) == (None, [], None)
 
 
+def test_a_code_file_is_finished_although_it_has_a_state(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "a", Header(kind="code", state={"code": "paper"}), {})
+    assert describe(tmp_path / "a").unfinished is None
+
+
 def test_a_file_without_tensors_is_described(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "a", Header(kind="stats"), {})
     assert describe(tmp_path / "a").tensors == ()

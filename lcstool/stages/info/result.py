@@ -40,9 +40,10 @@ class FileInfo:
     @property
     def unfinished(self) -> dict[str, Any] | None:
         """Where the interrupted run that the file holds stands; None for a finished one."""
-        if self.header is None or self.header.state is None:
+        state = (self.header.state if self.header is not None else None) or {}
+        if "epoch" not in state:  # a code file keeps there what its decoder needs
             return None
-        return {name: self.header.state.get(name) for name in ("epoch", "step")}
+        return {name: state.get(name) for name in ("epoch", "step")}
 
     def to_json(self) -> dict[str, Any]:
         header = self.header
