@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import Any
 
 WARM = ("torch", "torchvision.datasets", "yaml", "rich.table", "rich.progress", "lcstool.cli.main",
-        "lcstool.models.build", "lcstool.stages.info.stage", "lcstool.stages.train.stage", "lcstool.stages.train.plan")  # fmt: skip
+        "lcstool.models.build", "lcstool.stages.info.stage", "lcstool.stages.train.stage",
+        "lcstool.stages.train.plan")  # fmt: skip
 
 
 def become(request: dict[str, Any]) -> None:

@@ -24,13 +24,13 @@ def space(config: SpaceConfig, as_json: AsJson = False) -> None:
 
 
 def _show(result: "SpaceResult", out: "Console") -> None:
-    own = result.architecture
+    own, space = result.space.architecture, result.space
     out.print(f"end-to-end filter: {own.end_size} entries, stride {own.end_stride}")
     among = "full-dimensional" if own.is_full_dimensional else f"among {own.end_size} dimensions"
     out.print(f"function space: dimension {own.dimension}, {among}, {_filling(own)}")
-    out.print(f"boundary: {result.boundary}")
-    if result.patterns:
-        out.print(f"root patterns there (real|complex pairs): {', '.join(result.patterns)}")
+    out.print(f"boundary: {space.boundary}")
+    if space.patterns:
+        out.print(f"root patterns there (real|complex pairs): {', '.join(space.patterns)}")
 
 
 def _filling(own: "LinearConvArchitecture") -> str:

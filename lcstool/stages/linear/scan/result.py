@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lcstool.lcn import LinearConvArchitecture
-from lcstool.stages.linear.space.result import SpaceResult
+from lcstool.stages.linear.function_space import FunctionSpace
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,12 @@ class ScannedSpace:
         same_space_as: The first architecture of the table with the same function space; None if it is this one.
     """
 
-    space: SpaceResult
+    space: FunctionSpace
     same_space_as: LinearConvArchitecture | None
 
     def to_json(self) -> dict[str, Any]:
         other = self.same_space_as
-        return {**self.space.properties(), "same_space_as": None if other is None else other.to_json()}
+        return {**self.space.to_json(), "same_space_as": None if other is None else other.to_json()}
 
 
 @dataclass(frozen=True)
