@@ -61,9 +61,9 @@ def files_argument(help: str, **extra: Any) -> Any:
     return option((), help, "", argument=True, recorded=False, **extra)
 
 
-def dataset_option(panel: str, help: str, default: str | None = "leaves") -> Any:
-    """The data set that a stage reads."""
-    return option(default, help, panel, choices="datasets", recorded="dataset")
+def dataset_option(panel: str, help: str) -> Any:
+    """The data set that a stage reads. A history entry has its name as it was found, not as it was asked for."""
+    return option(None, help, panel, choices="datasets", recorded="dataset")
 
 
 def data_dir_option(panel: str) -> Any:

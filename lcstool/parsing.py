@@ -63,3 +63,13 @@ def meant(word: Any, known: Iterable[str]) -> str | None:
     """A hint at the word that is most like a misspelt one, if any is."""
     near = difflib.get_close_matches(str(word).lower(), list(known), n=1)
     return f"did you mean {near[0]}?" if near else None
+
+
+def parse_labels(text: str) -> int | None:
+    """The component of `pca:I` labels, None for `true` and `random`; UsageError otherwise."""
+    if text in ("true", "random"):
+        return None
+    kind, _, index = text.partition(":")
+    if kind != "pca" or not index.isdecimal() or len(index) > 6:
+        raise UsageError(f"labels {text!r} is not true, random or pca:I", hint="--labels pca:3")
+    return int(index)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lcstool.choices import LOSSES
+from lcstool.data import short_name
 from lcstool.options import Config
 
 if TYPE_CHECKING:
@@ -58,19 +59,11 @@ def portable_config(config: Config, names: Iterable[str] | None = None) -> Entry
         if not how or is_default or (wanted is not None and own.name not in wanted):
             continue
         if how == "dataset":
-            value = dataset_name(value)
+            value = None if value is None else short_name(value)
         elif how == "name":
             value = file_name(value)
         kept[own.name] = list(value) if isinstance(value, tuple) else value
     return kept
-
-
-def dataset_name(dataset: str | None) -> str | None:
-    """`npz:folder/x.npz` -> `npz:x.npz`."""
-    if dataset is None:
-        return None
-    source, colon, path = dataset.partition(":")
-    return source + colon + Path(path).name if colon else source
 
 
 def file_name(file: str | None) -> str | None:

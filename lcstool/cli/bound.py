@@ -7,8 +7,7 @@ import typer
 from lcstool.cli.app import app
 from lcstool.cli.console import new_table, percent, plain, stderr
 from lcstool.cli.options import AsJson, Plots, closing, configured
-from lcstool.cli.outputs import Outputs
-from lcstool.data import parse_dataset
+from lcstool.cli.outputs import Outputs, dataset_file
 from lcstool.errors import CheckFailedError, UsageError
 from lcstool.stages.bound.config import BoundConfig
 
@@ -66,7 +65,7 @@ def bound(
         raise UsageError("--decode FILE gives a network back; name it with -o, and nothing else")
     if plots is not None and not config.search:
         raise UsageError("--plots draws the candidates of a search", hint="add --search")
-    reads = [config.file, parse_dataset(config.dataset)[1]]
+    reads: list[str | Path | None] = [config.file, *dataset_file(config.dataset)]
     outputs = Outputs({"--emit": emit, "-o": out}, as_json=as_json, reads=reads, plots=plots)
     if decode:
         from lcstool.stages.bound.file import decode_file

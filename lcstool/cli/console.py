@@ -1,6 +1,7 @@
 """What people see: tables, progress, warnings and errors, on stderr unless a command says otherwise."""
 
 import functools
+import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -107,3 +108,20 @@ def _whole_table() -> Callable[[str | None], "Table"]:
 
 def percent(fraction: float | None, digits: int = 2) -> str:
     return "-" if fraction is None else f"{100 * fraction:.{digits}f} %"
+
+
+class _Told(logging.Handler):
+    """What the library has to say, as a line each on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = "warning" if record.levelno >= logging.WARNING else "note"
+        stderr().print(f"[yellow]{kind}:[/] {plain(record.getMessage())}")
+
+
+def show_log() -> None:
+    """Show the library's notes and warnings."""
+    log = logging.getLogger("lcstool")
+    log.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Told) for handler in log.handlers):
+        log.addHandler(_Told())
+        log.propagate = False

@@ -7,8 +7,7 @@ import typer
 from lcstool.cli.app import app
 from lcstool.cli.console import new_table, percent, plain, stderr
 from lcstool.cli.options import AsJson, Plots, closing, configured
-from lcstool.cli.outputs import Outputs
-from lcstool.data import parse_dataset
+from lcstool.cli.outputs import Outputs, dataset_file
 from lcstool.stages.energy.config import EnergyConfig
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def energy(
     outputs = Outputs(
         {"-o": out, "--save-basis": save_basis},
         as_json=as_json,
-        reads=[*config.files, config.basis, parse_dataset(config.dataset)[1]],
+        reads=[*config.files, config.basis, *dataset_file(config.dataset)],
         plots=plots,
     )
     result = run_stage(config, out, save_basis)

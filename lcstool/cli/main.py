@@ -15,7 +15,7 @@ from lcstool.cli import (  # each registers its commands on `app`
     train,
 )
 from lcstool.cli.app import app
-from lcstool.cli.console import show_error
+from lcstool.cli.console import show_error, show_log
 from lcstool.cli.streams import FULL, close_stdout, flush_stdout, install_signal_handlers
 from lcstool.errors import LcsError, OutputError
 
@@ -37,6 +37,7 @@ __all__ = [
 def main() -> None:
     """Run the command line."""
     install_signal_handlers()
+    show_log()
     # torch's large tensors in huge pages, before it is imported: training on a CPU gains a twentieth.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:

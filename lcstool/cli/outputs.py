@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lcstool.cli.console import plain, stderr, stdout
+from lcstool.data import parse_dataset
 from lcstool.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -96,6 +97,12 @@ class Outputs:
         if self._derived is not None:
             sys.stdout.write(f"{self._derived}\n")
         show(result, self.console)
+
+
+def dataset_file(dataset: str | None) -> list[Path]:
+    """The file of a named data set, which no output may replace."""
+    path = parse_dataset(dataset)[1] if dataset is not None else None
+    return [] if path is None else [path]
 
 
 def print_json(document: Any) -> None:

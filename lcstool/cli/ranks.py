@@ -1,5 +1,6 @@
 """How a command behaves as one of several ranks that torchrun started; alone, as it always did."""
 
+import logging
 import signal
 import types
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ def on_ranks() -> Iterator["Group"]:
     group = ALONE
     try:
         with join() as group:
+            if not group.leads:  # the others would say the same
+                logging.getLogger("lcstool").setLevel(logging.CRITICAL)
             yield group
     except ToldError as error:
         raise typer.Exit(error.exit_code) from None

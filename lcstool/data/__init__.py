@@ -1,4 +1,4 @@
-"""Image data sets, by name. To add one, write a loader and add an entry to DATASETS.
+"""Image data sets, by name. To add one, write a reader and add an entry to DATASETS.
 
 This file imports no torch, so that the command line can list the names at once.
 """
@@ -12,6 +12,7 @@ from lcstool.parsing import meant
 
 if TYPE_CHECKING:
     from lcstool.data.dataset import ImageDataset
+    from lcstool.data.reading import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,40 +20,44 @@ class Source:
     """One entry of the registry.
 
     Attributes:
-        loader: `module:function`; called with a Request, returns an ImageDataset.
+        reader: `module:function`; called with a Request, returns a Reading.
         summary: One line for people.
         takes_path: Whether the name is followed by `:PATH`.
         image_size: Default side in pixels; None keeps the size that the images have.
     """
 
-    loader: str
+    reader: str
     summary: str
     takes_path: bool = False
     image_size: int | None = None
 
 
+DEFAULT_DATASET = "leaves"
+
 DATASETS: dict[str, Source] = {
     "leaves": Source(
-        loader="lcstool.data.builtin:load_leaves",
+        reader="lcstool.data.builtin:read_leaves",
         summary="ten shapes on dead leaves, built in",
         image_size=16,
     ),
     "cifar10": Source(
-        loader="lcstool.data.downloads:load_cifar10", summary="CIFAR-10, downloaded on first use"
+        reader="lcstool.data.downloads:read_cifar10", summary="CIFAR-10, downloaded on first use"
     ),
     "cifar100": Source(
-        loader="lcstool.data.downloads:load_cifar100", summary="CIFAR-100, downloaded on first use"
+        reader="lcstool.data.downloads:read_cifar100", summary="CIFAR-100, downloaded on first use"
     ),
     "svhn": Source(
-        loader="lcstool.data.downloads:load_svhn",
+        reader="lcstool.data.downloads:read_svhn",
         summary="street-view house numbers, downloaded on first use",
     ),
     "folder": Source(
-        loader="lcstool.data.folder:load_folder", summary="PATH/{train,test}/<class>/<image>", takes_path=True
+        reader="lcstool.data.folder:read_folder",
+        summary="PATH/{train,test}/<class>/<image>",
+        takes_path=True,
     ),
     "npz": Source(
-        loader="lcstool.data.npz:load_npz",
-        summary="arrays {train,test}_images (N,H,W,C) uint8 and {train,test}_labels (N,)",
+        reader="lcstool.data.npz:read_npz",
+        summary="{train,test}_images and {train,test}_labels, or x_train, y_train, ...; any layout of images",
         takes_path=True,
     ),
 }
@@ -60,21 +65,29 @@ DATASETS: dict[str, Source] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a loader is asked for.
+    """What a reader is asked for.
 
     Attributes:
         name: The source's name.
         path: What followed the colon, for sources that take a path.
         image_size: Height and width in pixels; None keeps the size that the images have.
-        data_dir: Where downloads and built-in data are kept.
-        keep: Whether anything may be downloaded or written there.
+        data_dir: Where downloads are kept, and the cache of decoded images.
     """
 
     name: str
     path: Path | None
     image_size: tuple[int, int] | None
     data_dir: Path
-    keep: bool = True
+
+    @property
+    def cache(self) -> Path:
+        """Where decoded images are kept."""
+        return self.data_dir / "decoded"
+
+    @property
+    def where(self) -> str:
+        """The file or folder, or else the source's name, for errors."""
+        return self.name if self.path is None else str(self.path)
 
 
 def parse_dataset(name: str) -> tuple[str, Path | None]:
@@ -94,33 +107,73 @@ def dataset_names() -> list[str]:
     return [f"{name}:PATH" if source.takes_path else name for name, source in DATASETS.items()]
 
 
+def short_name(name: str) -> str:
+    """`npz:folder/x.npz` -> `npz:x.npz`: the name of a data set as files and reports keep it."""
+    source, colon, path = name.partition(":")
+    return source + colon + Path(path).name if colon else source
+
+
+def read_dataset(
+    name: str,
+    image_size: tuple[int, int] | None = None,
+    data_dir: Path | None = None,
+    *,
+    test: bool = True,
+) -> "Reading":
+    """What is known of a data set before a pixel is decoded: shapes, counts, classes.
+
+    Args:
+        name, image_size, data_dir, test: As in `load_dataset`.
+
+    Raises:
+        UsageError: unknown name.
+        BadInputError: unreadable files, ones that can be understood in several ways, or no images.
+    """
+    return _read(_request(name, image_size, data_dir), test)
+
+
 def load_dataset(
-    name: str, image_size: tuple[int, int] | None = None, data_dir: Path | None = None, keep: bool = True
+    name: str,
+    image_size: tuple[int, int] | None = None,
+    data_dir: Path | None = None,
+    *,
+    test: bool = True,
+    every_class: bool = True,
 ) -> "ImageDataset":
-    """Load a data set by name.
+    """Load a data set by name, from the cache of decoded images where it has been loaded before.
 
     Args:
         name: As in `dataset_names`.
         image_size: Height and width in pixels; None takes the source's default, or the size that the images have.
-        data_dir: Where downloads and built-in data are kept; None is `default_data_dir()`.
-        keep: Whether anything may be downloaded or written there.
+        data_dir: Where downloads and decoded images are kept; None is `default_data_dir()`.
+        test: Whether the test images are wanted; if not, a data set without any will do.
+        every_class: Whether labels are looked at; if not, a class may be without images.
 
     Raises:
         UsageError: unknown name.
         BadInputError: unreadable or inconsistent data, a class without images.
     """
-    from importlib import import_module
+    from lcstool.data.loading import load
 
+    request = _request(name, image_size, data_dir)
+    return load(_read(request, test), request, short_name(name), test=test, every_class=every_class)
+
+
+def _request(name: str, image_size: tuple[int, int] | None, data_dir: Path | None) -> Request:
     source, path = parse_dataset(name)
     default = DATASETS[source].image_size
     if image_size is None and default is not None:
         image_size = (default, default)
-    module, function = DATASETS[source].loader.split(":")
-    request = Request(
-        name=source, path=path, image_size=image_size, data_dir=data_dir or default_data_dir(), keep=keep
-    )
-    dataset: ImageDataset = getattr(import_module(module), function)(request)
-    return dataset
+    return Request(name=source, path=path, image_size=image_size, data_dir=data_dir or default_data_dir())
+
+
+def _read(request: Request, test: bool) -> "Reading":
+    from importlib import import_module
+
+    module, function = DATASETS[request.name].reader.split(":")
+    reading: Reading = getattr(import_module(module), function)(request)
+    reading.check(request.where, test=test)
+    return reading
 
 
 def default_data_dir() -> Path:

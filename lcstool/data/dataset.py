@@ -1,14 +1,16 @@
-"""A data set in memory: its images and labels, checks of them, and parts of them (fewer images, some classes)."""
+"""A data set in memory: its images and labels, and parts of them (fewer images, some classes)."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from lcstool.checkpoint import content_digest
 from lcstool.errors import BadInputError, UsageError
+
+_log = logging.getLogger(__name__)
 
 # Shape suffixes: N images, C channels, H W height and width.
 
@@ -32,21 +34,26 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDataset:
-    """A classification data set, whole in memory.
+    """A classification data set, in memory or mapped into it.
 
     Attributes:
-        name: The source's name, without any path.
+        name: As one types it, without any folder.
         train: Training split.
-        test: Test split, for reporting only.
+        test: Test split, for reporting only; empty where there is none and nobody asked for it.
         class_names: The name of each label.
-        validation: What `with_validation` cut from the training split; None before.
+        digest: Content digest of the whole data set as it was loaded. What is cut from it keeps the digest: it says
+            which images these are, not how many.
+        validation: The data set's own validation split, or what `with_validation` cut from the training split.
+        entry: The file of the cache that the images are mapped from; None where there is none.
     """
 
     name: str
     train: Split
     test: Split
     class_names: tuple[str, ...]
+    digest: str
     validation: Split | None = None
+    entry: Path | None = None
 
     @property
     def num_classes(self) -> int:
@@ -57,18 +64,6 @@ class ImageDataset:
         """Channels, height, width."""
         _, channels, height, width = self.train.images.shape
         return channels, height, width
-
-    @cached_property
-    def digest(self) -> str:
-        """The content digest of both splits."""
-        return content_digest(
-            {
-                "test/images": self.test.images,
-                "test/labels": self.test.labels,
-                "train/images": self.train.images,
-                "train/labels": self.train.labels,
-            }
-        )
 
     def with_train_size(self, size: int, generator: torch.Generator) -> "ImageDataset":
         """A random subset of the training split with equally many images of each class, or one more of some.
@@ -87,8 +82,7 @@ class ImageDataset:
     def with_classes(self, classes: Sequence[str]) -> "ImageDataset":
         """The images of these classes only, labelled 0, 1, ... in this order; see `chosen_classes` for the words."""
         labels = chosen_classes(self.class_names, classes)
-        relabel = torch.full((self.num_classes,), -1)
-        relabel[labels] = torch.arange(len(labels))
+        relabel = new_labels(self.num_classes, labels)
 
         def kept(split: Split) -> Split:
             new = relabel[split.labels]
@@ -103,7 +97,16 @@ class ImageDataset:
         )
 
     def with_validation(self, fraction: float, generator: torch.Generator) -> "ImageDataset":
-        """Cut a class-balanced validation split from the training split, never from the test split."""
+        """Cut a class-balanced validation split from the training split, never from the test split.
+
+        Raises:
+            BadInputError: the data set has a validation split of its own, or one of the two would be empty.
+        """
+        if self.validation is not None:
+            raise BadInputError(
+                f"{self.name} has a validation split of its own, of {len(self.validation)} images",
+                hint="leave --val-fraction out",
+            )
         size = round(fraction * len(self.train))
         if not 0 < size < len(self.train):
             raise BadInputError(
@@ -130,13 +133,23 @@ class ImageDataset:
 
 
 def chosen_classes(names: Sequence[str], chosen: Sequence[str]) -> list[int]:
-    """The labels of classes given by name or number, commas allowed; UsageError for unknown or repeated ones."""
+    """The labels of classes given by name or number, commas allowed; a name comes before a number.
+
+    Raises:
+        UsageError: unknown or repeated classes.
+    """
     labels = []
     for word in (part.strip() for item in chosen for part in item.split(",")):
+        is_number = word.isdecimal() and int(word) < len(names)
         if word in names:
             labels.append(list(names).index(word))
-        elif word.isdecimal() and int(word) < len(names):
+            if is_number and int(word) != labels[-1]:
+                taken = (word, word, labels[-1], word, names[int(word)])
+                _log.info("class %s: the class of the name %s (number %d), not number %s (named %s)", *taken)
+        elif is_number:
             labels.append(int(word))
+            if names[labels[-1]].isdecimal():
+                _log.info("class %s: number %s (named %s); none has this name", word, word, names[labels[-1]])
         else:
             raise UsageError(f"unknown class {word!r}; known: {', '.join(names)}, or 0 to {len(names) - 1}")
     if len(labels) < 2 or len(set(labels)) < len(labels):
@@ -144,54 +157,34 @@ def chosen_classes(names: Sequence[str], chosen: Sequence[str]) -> list[int]:
     return labels
 
 
-def check_dataset(dataset: ImageDataset, where: str) -> ImageDataset:
-    """Return the data set if its shapes, types and labels agree; BadInputError says which does not.
+def new_labels(num_classes: int, chosen: Sequence[int]) -> Tensor:
+    """The new label of each class: its place among the chosen ones, or -1."""
+    labels = torch.full((num_classes,), -1)
+    labels[list(chosen)] = torch.arange(len(chosen))
+    return labels
 
-    A class without a training or test image is an error: accuracies over such data mislead.
+
+def check_labels(dataset: ImageDataset, where: str, *, test: bool = True, every_class: bool = True) -> None:
+    """BadInputError for labels that are no class, or classes without images.
+
+    Args:
+        dataset: To be checked.
+        where: Its file or folder, for errors.
+        test: Whether the test split is wanted.
+        every_class: Whether each class needs an image: accuracies mislead over data in which one has none.
     """
-    for split_name, split in (("train", dataset.train), ("test", dataset.test)):
-        if split.images.dtype != torch.uint8 or split.images.ndim != 4:
-            raise BadInputError(
-                f"{where}: {split_name} images should be uint8 with four axes, "
-                f"found {split.images.dtype} with shape {list(split.images.shape)}"
-            )
-        if split.labels.shape != split.images.shape[:1]:
-            raise BadInputError(
-                f"{where}: {len(split.images)} {split_name} images but labels of shape {list(split.labels.shape)}"
-            )
-        if len(split) == 0:
-            raise BadInputError(f"{where}: no {split_name} images")
+    for name, split in (("train", dataset.train), ("test", dataset.test)):
+        if name == "test" and not test:
+            continue
         if split.labels.min() < 0 or split.labels.max() >= dataset.num_classes:
             raise BadInputError(
-                f"{where}: {split_name} labels run from {int(split.labels.min())} to {int(split.labels.max())}; "
+                f"{where}: {name} labels run from {int(split.labels.min())} to {int(split.labels.max())}; "
                 f"expected 0 to {dataset.num_classes - 1}"
             )
         counts = torch.bincount(split.labels, minlength=dataset.num_classes)
-        if counts.min() == 0:
+        if every_class and counts.min() == 0:
             missing = int(counts.argmin())
             raise BadInputError(
-                f"{where}: class {missing} ({dataset.class_names[missing]}) has no {split_name} image",
+                f"{where}: class {missing} ({dataset.class_names[missing]}) has no {name} image",
                 hint="number the classes from 0 without gaps, and give each some images in train and test",
             )
-    if dataset.train.images.shape[1:] != dataset.test.images.shape[1:]:
-        raise BadInputError(
-            f"{where}: training images are {list(dataset.train.images.shape[1:])} (C, H, W), "
-            f"test images {list(dataset.test.images.shape[1:])}"
-        )
-    return dataset
-
-
-def resize_images(images_NCHW: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """Resize uint8 images to (height, width) by antialiased bilinear interpolation; None leaves them."""
-    if size is None or tuple(images_NCHW.shape[2:]) == size:
-        return images_NCHW
-    resized = [
-        torch.nn.functional.interpolate(
-            block.float(), size=size, mode="bilinear", antialias=True, align_corners=False
-        )
-        .round_()
-        .clamp_(0, 255)
-        .to(torch.uint8)
-        for block in images_NCHW.split(2048)
-    ]
-    return torch.cat(resized)

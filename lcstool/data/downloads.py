@@ -1,66 +1,123 @@
 """CIFAR-10, CIFAR-100 and SVHN through torchvision, downloaded on first use."""
 
-from collections.abc import Callable
-from functools import partial
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from lcstool.checkpoint import StreamedTensor
 from lcstool.data import Request
-from lcstool.data.dataset import ImageDataset, Split, check_dataset, resize_images
+from lcstool.data.reading import Reading
+from lcstool.data.resize import resize_images
 from lcstool.errors import BadInputError
 
+_SIDE = 32
+_BLOCK_IMAGES = 2048
 
-def load_cifar10(request: Request) -> ImageDataset:
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What is known of a data set before it is here.
+
+    Attributes:
+        class_names: One a label.
+        num_train, num_test: Images.
+        open: Images and labels of the split `train` or `test` in a folder, by torchvision, which downloads them where
+            they are missing, and compares them with the checksums that it knows.
+        channels_first: Whether torchvision gives its images so.
+    """
+
+    class_names: tuple[str, ...]
+    num_train: int
+    num_test: int
+    open: Callable[[Path, str], tuple[Any, Any]]
+    channels_first: bool = False
+
+
+def read_cifar10(request: Request) -> Reading:
     """CIFAR-10: 50,000 and 10,000 images of 32x32 in 10 classes (Krizhevsky 2009)."""
-    from torchvision.datasets import CIFAR10
+    names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
-    return _cifar(CIFAR10, request)
+    def opened(folder: Path, split: str) -> tuple[Any, Any]:
+        from torchvision.datasets import CIFAR10
+
+        found = CIFAR10(folder, train=split == "train", download=True)
+        return found.data, found.targets
+
+    return read_published(
+        Published(class_names=names, num_train=50_000, num_test=10_000, open=opened), request
+    )
 
 
-def load_cifar100(request: Request) -> ImageDataset:
+def read_cifar100(request: Request) -> Reading:
     """CIFAR-100: 50,000 and 10,000 images of 32x32 in 100 classes (Krizhevsky 2009)."""
-    from torchvision.datasets import CIFAR100
+    from lcstool.data.cifar100_classes import CLASS_NAMES
 
-    return _cifar(CIFAR100, request)
+    def opened(folder: Path, split: str) -> tuple[Any, Any]:
+        from torchvision.datasets import CIFAR100
+
+        found = CIFAR100(folder, train=split == "train", download=True)
+        return found.data, found.targets
+
+    return read_published(
+        Published(class_names=CLASS_NAMES, num_train=50_000, num_test=10_000, open=opened), request
+    )
 
 
-def load_svhn(request: Request) -> ImageDataset:
+def read_svhn(request: Request) -> Reading:
     """SVHN: 73,257 and 26,032 images of 32x32 in 10 classes (Netzer et al. 2011)."""
-    from torchvision.datasets import SVHN
+    names = tuple(map(str, range(10)))
 
-    splits = []
-    for name in ("train", "test"):
-        raw = _fetch(partial(SVHN, request.data_dir / "svhn", split=name, download=request.keep), request)
-        splits.append(_split(raw.data, raw.labels, request))
-    return check_dataset(
-        ImageDataset(name="svhn", train=splits[0], test=splits[1], class_names=tuple(map(str, range(10)))),
-        "svhn",
+    def opened(folder: Path, split: str) -> tuple[Any, Any]:
+        from torchvision.datasets import SVHN
+
+        found = SVHN(folder / "svhn", split=split, download=True)
+        return found.data, found.labels
+
+    return read_published(
+        Published(class_names=names, num_train=73_257, num_test=26_032, open=opened, channels_first=True),
+        request,
     )
 
 
-def _cifar(dataset_class: Callable[..., Any], request: Request) -> ImageDataset:
-    splits, names = [], ()
-    for train in (True, False):
-        raw = _fetch(partial(dataset_class, request.data_dir, train=train, download=request.keep), request)
-        splits.append(_split(raw.data.transpose(0, 3, 1, 2), raw.targets, request))
-        names = tuple(raw.classes)
-    return check_dataset(
-        ImageDataset(name=request.name, train=splits[0], test=splits[1], class_names=names), request.name
+def read_published(known: Published, request: Request) -> Reading:
+    """The reading of a data set whose bytes are always the same; its files are looked at when it is decoded."""
+
+    @cache
+    def opened(split: str) -> tuple[Any, Any]:
+        return _fetched(lambda: known.open(request.data_dir, split), request)
+
+    def streamed(split: str, count: int) -> StreamedTensor:
+        def blocks() -> Iterator[Tensor]:
+            images, _ = opened(split)
+            for start in range(0, count, _BLOCK_IMAGES):
+                block = images[start : start + _BLOCK_IMAGES]
+                if not known.channels_first:
+                    block = block.transpose(0, 3, 1, 2)
+                yield resize_images(torch.from_numpy(np.ascontiguousarray(block)), request.image_size)
+
+        return StreamedTensor(torch.uint8, (count, 3, *(request.image_size or (_SIDE, _SIDE))), blocks)
+
+    def labels(split: str) -> Callable[[], Tensor]:
+        return lambda: torch.as_tensor(np.asarray(opened(split)[1]), dtype=torch.int64)
+
+    return Reading(
+        images={"train": streamed("train", known.num_train), "test": streamed("test", known.num_test)},
+        labels={"train": labels("train"), "test": labels("test")},
+        class_names=known.class_names,
+        contents="as published",
     )
 
 
-def _split(images_NCHW: Any, labels: Any, request: Request) -> Split:
-    images = resize_images(torch.from_numpy(np.ascontiguousarray(images_NCHW)), request.image_size)
-    return Split(images, torch.as_tensor(np.asarray(labels), dtype=torch.int64))
-
-
-def _fetch(make: Callable[[], Any], request: Request) -> Any:
+def _fetched(make: Callable[[], tuple[Any, Any]], request: Request) -> tuple[Any, Any]:
     """Run a torchvision constructor with its chatter on stdout silenced and its failures made plain."""
-    import contextlib
-    import sys
-
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return make()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lcstool.data import load_dataset, parse_dataset
-from lcstool.errors import BadInputError
+from lcstool.data import load_dataset
+from lcstool.data.dataset import chosen_classes, new_labels
 
 # Shape suffixes: N images, B images of a block, C channels, H W height and width.
 
@@ -19,20 +19,22 @@ class ImageStream:
     """Training images and their labels.
 
     Attributes:
-        name: The source's name, without any path.
+        name: As one types it, without any folder.
         in_shape: Channels, height, width.
         class_names: The name of each label.
+        classes: Those asked for, by number or name, if not all were.
         labels_N: The labels, in the order of the images.
         blocks: Reads the images from the first to the last, in blocks (B, C, H, W) uint8.
-        digest: The content digest of the data set if it is in memory; else None.
+        digest: The content digest of the data set.
     """
 
     name: str
     in_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
+    classes: tuple[str, ...]
     labels_N: Tensor
     blocks: Callable[[], Iterator[Tensor]]
-    digest: str | None
+    digest: str
 
 
 def stream_images(
@@ -40,47 +42,33 @@ def stream_images(
     image_size: tuple[int, int] | None = None,
     data_dir: Path | None = None,
     classes: tuple[str, ...] = (),
+    every_class: bool = True,
 ) -> ImageStream:
-    """The training images of a data set: a folder is read file by file, any other data set is loaded first.
+    """The training images of a data set, mapped from the cache of decoded images.
 
     Args:
-        name, image_size, data_dir: As in `load_dataset`.
+        name, image_size, data_dir, every_class: As in `load_dataset`.
         classes: Keep only these, by number or name, labelled 0, 1, ... in this order; none keeps all.
 
     Raises:
         UsageError: unknown data set or class.
         BadInputError: unreadable or inconsistent data.
     """
-    source, path = parse_dataset(name)
-    if source == "folder":
-        from lcstool.data.folder import FolderFiles
-
-        assert path is not None
-        files = FolderFiles.of(path, "train", image_size, classes)
-        for label, class_name in enumerate(files.classes):
-            if not any(number == label for _, number in files.files):
-                raise BadInputError(f"{path}: class {class_name!r} has no training image")
-        return ImageStream(
-            name=source,
-            in_shape=(3, *files.size),
-            class_names=files.classes,
-            labels_N=files.labels(),
-            blocks=files.blocks,
-            digest=None,
-        )
-    dataset = load_dataset(name, image_size, data_dir)
-    if classes:
-        dataset = dataset.with_classes(classes)
-    images = dataset.train.images
+    dataset = load_dataset(name, image_size, data_dir, test=False, every_class=every_class)
+    images, names = dataset.train.images, dataset.class_names
+    chosen = chosen_classes(names, classes) if classes else range(len(names))
+    labels = new_labels(len(names), chosen)[dataset.train.labels]
+    kept = (labels >= 0).nonzero()[:, 0]  # of mapped images no more than a block is copied
 
     def blocks() -> Iterator[Tensor]:
-        return iter(images.split(_BLOCK_IMAGES))
+        return (images[some] for some in kept.split(_BLOCK_IMAGES))
 
     return ImageStream(
-        name=source,
+        name=dataset.name,
         in_shape=dataset.in_shape,
-        class_names=dataset.class_names,
-        labels_N=dataset.train.labels,
+        classes=classes,
+        class_names=tuple(names[label] for label in chosen),
+        labels_N=labels[kept],
         blocks=blocks,
         digest=dataset.digest,
     )

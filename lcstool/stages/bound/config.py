@@ -30,8 +30,9 @@ class BoundConfig(Config):
         choices=GRIDS,
     )
 
-    dataset: str = dataset_option(
-        "Evidence", "Data set that the network was trained on; its images are the evidence."
+    dataset: str | None = dataset_option(
+        "Evidence",
+        "Data set that the network was trained on; its images are the evidence [default: by its file].",
     )
     data_dir: str | None = data_dir_option("Evidence")
     samples: int | None = option(

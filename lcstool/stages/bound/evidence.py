@@ -10,24 +10,33 @@ from lcstool.data.dataset import Split
 from lcstool.devices import resolve_device
 from lcstool.errors import BadInputError
 from lcstool.evaluation import evaluate
-from lcstool.images import input_map, load_images
-from lcstool.randomness import stream
-from lcstool.record import last_training
+from lcstool.images import (
+    Cut,
+    UsedDataset,
+    as_trained,
+    input_map,
+    load_named,
+    require_fit,
+    trained_on,
+    with_classes,
+)
 from lcstool.stages.bound.config import BoundConfig
 from lcstool.stages.bound.description import Description
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Images:
     """A data set on a device.
 
     Attributes:
         train, test: Its splits.
+        used: Which data set it is.
         notes: What a reader should know of how they relate to the network's training.
     """
 
     train: Split
     test: Split
+    used: UsedDataset
     notes: tuple[str, ...]
 
     def errors(
@@ -55,30 +64,24 @@ def load_evidence(config: BoundConfig, description: Description) -> Images:
             training error; on a test set, the bound would certify the very images it is tested on.
     """
     spec, where = description.spec, description.where
-    trainings = [entry for entry in description.header.history if entry["stage"] == "train"]
-    last = last_training(trainings) or {}
-    options = last.get("config", {})
-    if options.get("labels", "true") != "true":
+    known = trained_on(description.header)
+    if known is not None and known.cut.labels != "true":
         raise BadInputError(
-            f"{where} was trained on labels of its own ({options['labels']}), not on those of a data set",
+            f"{where} was trained on labels of its own ({known.cut.labels}), not on those of a data set",
             hint="give its evidence with --samples and --train-error",
         )
-    classes = tuple(options.get("classes") or ())
-    known = {entry.get("inputs", {}).get("dataset") for entry in trainings} - {None}
-    dataset = load_images(config.dataset, config.data_dir, spec, where, classes)
-    seed = last.get("seed", 0)
-    if options.get("val_fraction"):
-        dataset = dataset.with_validation(options["val_fraction"], stream(seed, "validation"))
-    if options.get("train_size"):
-        dataset = dataset.with_train_size(options["train_size"], stream(seed, "subset"))
-    notes: tuple[str, ...] = ()
-    if not known:
-        notes = ("the file does not say what images it was trained on; these are taken to be those",)
-    elif dataset.digest not in known:
+    found = load_named(config.dataset, config.data_dir, known, spec.image, where, warn=False)
+    if found.used.same_as_trained is False:
         raise BadInputError(
-            f"{where} was not trained on {dataset.name} as it is here (another content digest); its error there is "
+            f"{where} was not trained on {found.used.name} as it is here (another content digest); its error there is "
             "no training error",
             hint="name the data set it was trained on with --dataset, or give --samples and --train-error",
         )
+    cut = known.cut if known is not None else Cut()
+    dataset = as_trained(cut, with_classes(found.dataset, cut.classes), spec)
+    require_fit(dataset, spec, where)
+    notes: tuple[str, ...] = ()
+    if found.used.same_as_trained is None:
+        notes = ("the file does not say what images it was trained on; these are taken to be those",)
     device = resolve_device(config.device)
-    return Images(dataset.train.to(device), dataset.test.to(device), notes)
+    return Images(train=dataset.train.to(device), test=dataset.test.to(device), used=found.used, notes=notes)

@@ -5,6 +5,7 @@ from typing import Any
 
 from lcstool.bounds import FORMS, Evidence, affordable_bits, error_bound
 from lcstool.codes import Counts
+from lcstool.images import UsedDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +157,7 @@ class BoundResult:
         chance: Error of guessing, 1 - 1 / classes.
         test_error: For comparison; None where no data set was read.
         codes: One description for each code.
+        dataset: The images that the errors were measured on; None where an error was given.
         notes: What a reader should know of the numbers.
         search: All candidates, if a search was asked for; size, evidence and codes are then those of the best one.
         emitted: The code file that was written, if any.
@@ -167,6 +169,7 @@ class BoundResult:
     chance: float
     test_error: float | None
     codes: tuple[CodeBound, ...]
+    dataset: UsedDataset | None = None
     notes: tuple[str, ...] = ()
     search: Search | None = None
     emitted: str | None = None
@@ -200,6 +203,7 @@ class BoundResult:
             "schema": "lcstool.bound/1",
             "file": self.where,
             **asdict(self.size),
+            "dataset": self.dataset.to_json() if self.dataset else None,
             "num_samples": self.evidence.num_samples,
             "train_error_frac": self.evidence.train_error,
             "test_error_frac": self.test_error,

@@ -79,11 +79,14 @@ def bound(
             chance=chance,
             test_error=test_error,
             codes=tuple(codes),
+            dataset=images.used if images is not None else None,
             notes=images.notes if images is not None else (),
             search=search,
             emitted=emit,
         )
         settings = portable_config(config, config.effective())
+        if images is not None:
+            settings["dataset"] = images.used.name
         inputs = {"model": checkpoint.digest()}
         entry = history_entry("bound", settings, inputs=inputs, metrics=result.metrics())
         if out is not None:

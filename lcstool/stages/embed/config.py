@@ -40,9 +40,7 @@ class EmbedConfig(Config):
         choices=STORAGES,
     )
 
-    dataset: str | None = dataset_option(
-        "Check", "Compare the logits on this data set's images too.", default=None
-    )
+    dataset: str | None = dataset_option("Check", "Compare the logits on this data set's images too.")
     data_dir: str | None = data_dir_option("Check")
     tolerance: float | None = option(
         None,

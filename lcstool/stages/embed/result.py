@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lcstool.checkpoint import Header
+from lcstool.images import UsedDataset
 from lcstool.stages.embed.plan import LayerPlan
 
 
@@ -17,6 +18,7 @@ class EmbedResult:
         layers: The embedded layers.
         max_difference: Largest absolute difference of the logits, in float64, by kind of input.
         largest_logit: Largest absolute logit.
+        dataset: The real images that were compared, if any were.
     """
 
     out: str
@@ -24,6 +26,7 @@ class EmbedResult:
     layers: tuple[LayerPlan, ...]
     max_difference: dict[str, float]
     largest_logit: float
+    dataset: UsedDataset | None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -33,4 +36,5 @@ class EmbedResult:
             "layers": [asdict(layer) for layer in self.layers],
             "max_difference": self.max_difference,
             "largest_logit": self.largest_logit,
+            "dataset": self.dataset.to_json() if self.dataset else None,
         }

@@ -4,7 +4,6 @@ Ref: d'Ascoli et al. 2019 (arXiv 1906.06766), section 3.
 """
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -19,7 +18,7 @@ from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.plan import plan
 from lcstool.stages.embed.result import EmbedResult
 from lcstool.stages.embed.source import Source, choose_layers, open_source
-from lcstool.stages.embed.verify import verify
+from lcstool.stages.embed.verify import Agreement, verify
 
 
 def embed(config: EmbedConfig, out: str) -> EmbedResult:
@@ -40,20 +39,22 @@ def embed(config: EmbedConfig, out: str) -> EmbedResult:
         require_memory(sizes.memory_bytes, torch.device("cpu"), f"embedding {source.where}")
         tensors = embedded_tensors(source.model, source.found, embedding, config.storage, merged)
         spec = replace(source.spec, embedding=merged)
-        differences, largest = verify(config, source, spec, embedding, tensors)
-        header = _header(config, source, spec, {"max_difference": differences, "largest_logit": largest})
+        found = verify(config, source, spec, embedding, tensors)
+        header = _header(config, source, spec, found)
         write_checkpoint(out, header, tensors)
         return EmbedResult(
             out=out,
             header=header,
             layers=sizes.layers,
-            max_difference=differences,
-            largest_logit=largest,
+            max_difference=found.max_difference,
+            largest_logit=found.largest_logit,
+            dataset=found.dataset,
         )
 
 
-def _header(config: EmbedConfig, source: Source, spec: ModelSpec, metrics: dict[str, Any]) -> Header:
+def _header(config: EmbedConfig, source: Source, spec: ModelSpec, found: Agreement) -> Header:
     settings = portable_config(config) | {"norm": config.norm_name()}
+    metrics = {"max_difference": found.max_difference, "largest_logit": found.largest_logit}
     inputs = {"model": source.digest}
     entry = history_entry("embed", settings, inputs=inputs, metrics=metrics, seed=config.seed)
     history = source.header.history if source.header is not None else ()

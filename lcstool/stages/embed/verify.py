@@ -2,15 +2,15 @@
 
 import copy
 import math
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from lcstool.checkpoint import CsrTensor, StreamedTensor
-from lcstool.data import load_dataset
 from lcstool.data.preprocess import Preprocess
 from lcstool.errors import BadInputError, CheckFailedError
+from lcstool.images import UsedDataset, load_named, trained_on
 from lcstool.models import Embedding, ModelSpec
 from lcstool.models.build import empty_model
 from lcstool.models.embedding.tensors import AnyTensor
@@ -23,11 +23,27 @@ EXACT_TOLERANCE = 1e-10  # of float64 logits, relative to their spread over the 
 ROUNDING = 1e-14  # of float64 sums, relative to the largest logit
 FOLDED_TOLERANCE = 1e-4  # folded weights are rounded once to the file's precision
 _RANDOM_IMAGES = 8
+_REAL_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the logits of a network and of its embedding are apart, in float64.
+
+    Attributes:
+        max_difference: Largest absolute difference of the logits, by kind of images.
+        largest_logit: Largest absolute logit.
+        dataset: Of the real images, if any were looked at.
+    """
+
+    max_difference: dict[str, float]
+    largest_logit: float
+    dataset: UsedDataset | None
 
 
 def verify(
     config: EmbedConfig, source: Source, spec: ModelSpec, embedding: Embedding, tensors: dict[str, AnyTensor]
-) -> tuple[dict[str, float], float]:
+) -> Agreement:
     """The largest difference of the logits on random and, if given, real images; CheckFailedError if too large."""
     reference = copy.deepcopy(source.model).double().eval()
     streamed = streamed_network(spec, tensors).eval()
@@ -36,8 +52,9 @@ def verify(
             _RANDOM_IMAGES, *spec.in_shape, generator=stream(config.seed, "verify")
         ).double()
     }
+    used = None
     if config.dataset is not None:
-        batches["real"] = _real_images(config, source)
+        batches["real"], used = _real_images(config, source)
     tolerance = config.tolerance
     if tolerance is None:
         tolerance = FOLDED_TOLERANCE if embedding.norm == "folded" else EXACT_TOLERANCE
@@ -55,13 +72,14 @@ def verify(
                     f"spread over the images, {spread:.3g}; nothing was written",
                     hint="--tolerance sets the limit; if exact arithmetic fails it, please report that",
                 )
-    return differences, largest
+    return Agreement(differences, largest, used)
 
 
-def _real_images(config: EmbedConfig, source: Source) -> Tensor:
-    assert config.dataset is not None
-    data_dir = Path(config.data_dir) if config.data_dir else None
-    dataset = load_dataset(config.dataset, source.spec.image, data_dir)
+def _real_images(config: EmbedConfig, source: Source) -> tuple[Tensor, UsedDataset]:
+    """Some test images as the network takes them."""
+    known = trained_on(source.header)
+    found = load_named(config.dataset, config.data_dir, known, source.spec.image, source.where)
+    dataset = found.dataset
     if dataset.in_shape != source.spec.in_shape:
         raise BadInputError(
             f"{dataset.name} has images of shape {list(dataset.in_shape)} (C, H, W), "
@@ -73,7 +91,8 @@ def _real_images(config: EmbedConfig, source: Source) -> Tensor:
         if fields
         else Preprocess.of(dataset.train.images, "channel", None)
     )
-    return preprocess.on(torch.device("cpu"), source.spec.image)(dataset.test.images[:64]).double()
+    prepare = preprocess.on(torch.device("cpu"), source.spec.image)
+    return prepare(dataset.test.images[:_REAL_IMAGES]).double(), found.used
 
 
 class _StreamedDense(nn.Module):

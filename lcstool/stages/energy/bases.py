@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lcstool.checkpoint import Checkpoint
+from lcstool.data import DEFAULT_DATASET
 from lcstool.data.preprocess import Preprocess
 from lcstool.data.stream import ImageStream, stream_images
 from lcstool.energy import Images, PatchBasis, open_basis, patch_moments
 from lcstool.errors import BadInputError, UsageError
+from lcstool.images import UsedDataset, find_dataset, trained_on
 from lcstool.models import ModelSpec
 from lcstool.parsing import parse_image_size
-from lcstool.record import dataset_name, last_training
 from lcstool.stages.energy.banks import FilterBank
 from lcstool.stages.energy.config import EnergyConfig
 from lcstool.stages.energy.result import BankProfile
@@ -29,20 +30,43 @@ def open_given_basis(config: EnergyConfig) -> PatchBasis | None:
 
 def open_images(
     config: EnergyConfig, networks: Sequence[Checkpoint], basis: PatchBasis | None
-) -> ImageStream:
-    """The data set, at the size that is asked for, or else that of the networks, or else its own."""
+) -> tuple[ImageStream, UsedDataset]:
+    """The images: of the data set named, or that the networks were trained on, or that the basis is of.
+
+    Raises:
+        UsageError: none was named, and no network's file says what it was trained on.
+    """
     size = parse_image_size(config.image_size) if config.image_size else None
     for checkpoint in networks:
         if size is None and checkpoint.header is not None and checkpoint.header.model is not None:
             size = ModelSpec.from_json(checkpoint.header.model, checkpoint.where).image
     folder = Path(config.data_dir) if config.data_dir else None
-    images = stream_images(config.dataset, size, folder, config.classes)
+    known = next(filter(None, (trained_on(checkpoint.header) for checkpoint in networks)), None)
+    name, classes = config.dataset, config.classes
+    if name is None and known is not None:
+        name, classes = find_dataset(known.name, folder, networks[0].where), classes or known.cut.classes
+    elif name is None and networks:
+        raise UsageError(
+            f"{networks[0].where} does not say what images it was trained on",
+            hint="name the data set whose patches give the basis: --dataset",
+        )
+    elif name is None and basis is not None and basis.images.name is not None:
+        name, classes = (
+            find_dataset(basis.images.name, folder, str(config.basis)),
+            classes or basis.images.classes,
+        )
+    images = stream_images(name or DEFAULT_DATASET, size, folder, classes, every_class=config.uses_labels)
     if basis is not None and basis.moments.channels != images.in_shape[0]:
         raise BadInputError(
             f"{config.basis} is of {basis.moments.channels}-channel patches, "
             f"{images.name} has {images.in_shape[0]} channels"
         )
-    return images
+    _, height, width = images.in_shape
+    same = None if known is None or known.digest is None else known.digest == images.digest
+    used = UsedDataset(
+        name=images.name, digest=images.digest, same_as_trained=same, image_size=(height, width)
+    )
+    return images, used
 
 
 def measured_basis(config: EnergyConfig, images: ImageStream, banks: Sequence[FilterBank]) -> PatchBasis:
@@ -61,7 +85,7 @@ def measured_basis(config: EnergyConfig, images: ImageStream, banks: Sequence[Fi
                 f"{banks[0].where} {kernel[0]}x{kernel[1]}: their profiles are in different bases and do not compare"
             )
     pixels = _standardised(images) if config.pixels == "channel" else None
-    about = Images(dataset_name(config.dataset), config.classes, images.digest)
+    about = Images(images.name, images.classes, images.digest)
     return PatchBasis.of(images.blocks(), kernel, pixels, about)
 
 
@@ -110,13 +134,12 @@ def doubts(
     found = []
     if basis is not None:
         for checkpoint in networks:
-            name, digest = _trained_on(checkpoint)
-            if name not in (None, basis.images.name) and basis.images.name and digest != basis.images.digest:
+            known = trained_on(checkpoint.header)
+            if known is not None and basis.images.digest and known.digest not in (None, basis.images.digest):
                 file = Path(checkpoint.where).name
-                found.append(f"{file} was trained on {name}, the basis is of {basis.images}")
-        name = dataset_name(config.dataset)
-        if images is not None and basis.images.name not in (None, name):
-            found.append(f"the basis is of {basis.images}, theory and labels of {name}")
+                found.append(f"{file} was trained on {known.name}, the basis is of {basis.images}")
+        if images is not None and basis.images.digest not in (None, images.digest):
+            found.append(f"the basis is of {basis.images}, theory and labels of {images.name}")
         if not basis.eigenvalues_D.any():
             found.append("the patches of the images are all alike, so their components are arbitrary")
     for bank in profiles:
@@ -126,12 +149,3 @@ def doubts(
                 f"{Path(bank.where).name}: {bank.layer} has energy {energy}, so it correlates with nothing"
             )
     return tuple(found)
-
-
-def _trained_on(checkpoint: Checkpoint) -> tuple[str | None, str | None]:
-    """Name and digest of the data of the last training in a file's history."""
-    last = last_training(checkpoint.header.history) if checkpoint.header is not None else None
-    config, inputs = (last or {}).get("config"), (last or {}).get("inputs")
-    if not isinstance(config, dict) or not isinstance(config.get("dataset"), str):
-        return None, None
-    return config["dataset"], inputs.get("dataset") if isinstance(inputs, dict) else None

@@ -31,10 +31,10 @@ class EnergyConfig(Config):
         at_least=1,
     )
 
-    dataset: str = dataset_option(
+    dataset: str | None = dataset_option(
         "Basis",
         "Data set: patches of its training images give the basis, unless --basis does; theory and label correlations "
-        "use its labels.",
+        "use its labels [default: what the networks were trained on, or the basis is of; else leaves].",
     )
     image_size: str | None = option(
         None,

@@ -49,8 +49,8 @@ def _settings(config: EnergyConfig, images: ImageStream | None) -> Entry:
     """The configuration as it took effect: the pixels of a given basis, and a data set not read, are left out."""
     settings = portable_config(config)
     settings["pixels"] = None if config.basis is not None else config.pixels or "raw"
-    if images is None:
-        settings["dataset"] = None
+    settings["dataset"] = images.name if images is not None else None
+    settings["classes"] = list(images.classes) if images is not None else []
     return settings
 
 
@@ -62,7 +62,7 @@ def _digests(
 ) -> dict[str, str]:
     """Content digests of all that was read."""
     inputs = numbered_digests(checkpoints)
-    if images is not None and images.digest is not None:
+    if images is not None:
         inputs["dataset"] = images.digest
     if config.basis is not None and basis is not None:
         inputs["basis"] = basis.digest

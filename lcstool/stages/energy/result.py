@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from lcstool.energy import Band, EnergyProfile, Fit, PatchBasis
+from lcstool.images import UsedDataset
 
 # Shape suffixes: M filters, P Q positions, C channels, I J kernel, R profiles, L classes, D components.
 
@@ -144,6 +145,7 @@ class EnergyResult:
         correlation_RR: Pearson r between their profiles.
         chance: By pair of kinds (`BankProfile.chance`, the smaller first): r between two unrelated random banks.
         basis: The components; None if only profiles were read.
+        dataset: The images that were read; None if none were.
         labels_LD: Correlation of each class with each component, if asked for.
         num_images: Number of images behind the labels and the theory.
         class_names: The classes of these images.
@@ -155,6 +157,7 @@ class EnergyResult:
     correlation_RR: Tensor
     chance: dict[tuple[str, str], Band]
     basis: PatchBasis | None
+    dataset: UsedDataset | None
     labels_LD: Tensor | None
     num_images: int
     class_names: tuple[str, ...]
@@ -172,6 +175,7 @@ class EnergyResult:
     def to_json(self) -> dict[str, Any]:
         document: dict[str, Any] = {
             "schema": "lcstool.energy/1",
+            "dataset": self.dataset.to_json() if self.dataset else None,
             "basis": None if self.basis is None else _basis(self.basis),
             "banks": [bank.to_json() for bank in self.banks],
             "correlation": self.correlations(),

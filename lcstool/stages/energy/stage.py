@@ -20,7 +20,6 @@ from lcstool.energy import (
 )
 from lcstool.parsing import parse_image_size
 from lcstool.randomness import stream
-from lcstool.record import dataset_name
 from lcstool.stages.energy.banks import FilterBank, read_bank
 from lcstool.stages.energy.bases import doubts, measured_basis, open_given_basis, open_images, require_alike
 from lcstool.stages.energy.config import EnergyConfig
@@ -47,11 +46,11 @@ def energy(config: EnergyConfig, out: str | None = None, basis_out: str | None =
         checkpoints = [open_checkpoint(file) for file in config.files]
         networks = [checkpoint for checkpoint in checkpoints if not is_profile(checkpoint)]
         ready = {id(c): read_profiles(c) for c in checkpoints if is_profile(c)}
-        images, basis, given = None, open_given_basis(config), config.basis is not None
+        images, used, basis, given = None, None, open_given_basis(config), config.basis is not None
         wants_basis = bool(networks or not checkpoints or config.uses_labels or basis_out)
         _refuse_unused(config, networks, wants_basis and not given)
         if config.uses_labels or (wants_basis and not given):
-            images = open_images(config, networks, basis)
+            images, used = open_images(config, networks, basis)
         filters = _read_banks(config, networks, images, basis)
         if basis is None and images is not None:
             basis = measured_basis(config, images, list(filters.values()))
@@ -59,7 +58,7 @@ def energy(config: EnergyConfig, out: str | None = None, basis_out: str | None =
             save_basis(basis, basis_out, (basis_entry(config, images, basis, networks),))
         banks = {key: measure_bank(config, bank, basis) for key, bank in filters.items() if basis is not None}
         profiles = tuple(profile for c in checkpoints for profile in ready.get(id(c)) or (banks[id(c)],))
-        require_alike(profiles, basis, config.basis or str(dataset_name(config.dataset)))
+        require_alike(profiles, basis, config.basis or (images.name if images is not None else ""))
         labels_LD = theory = None
         if images is not None and basis is not None and config.uses_labels:
             average_ND = basis.average_patches(images.blocks())
@@ -74,6 +73,7 @@ def energy(config: EnergyConfig, out: str | None = None, basis_out: str | None =
             else torch.empty(0, 0),
             chance=_chance(config, profiles),
             basis=basis,
+            dataset=used,
             labels_LD=labels_LD,
             num_images=len(images.labels_N) if images is not None else 0,
             class_names=images.class_names if images is not None else (),

@@ -41,7 +41,9 @@ class InterpolateConfig(Config):
         at_least=2,
     )
 
-    dataset: str = dataset_option("Data", "Data set.")
+    dataset: str | None = dataset_option(
+        "Data", "Data set [default: the one that the networks were trained on]."
+    )
     data_dir: str | None = data_dir_option("Data")
     train_size: int | None = train_size_option("Data")
     loss: str | None = loss_option("Data", "the networks were")

@@ -7,6 +7,7 @@ from torch import nn
 
 from lcstool.checkpoint import Checkpoint, Header
 from lcstool.errors import BadInputError
+from lcstool.images import warn_of_other_images
 from lcstool.models import ModelSpec, load_model
 from lcstool.models.build import embedded_like
 from lcstool.paths.alignment import align
@@ -68,6 +69,7 @@ def open_ends(config: InterpolateConfig, checkpoints: list[Checkpoint]) -> Ends:
                 f"architectures: {differing}"
             )
         _require_same_input(header, headers[index], checkpoints[leading].where, checkpoints[index].where)
+        warn_of_other_images(header, headers[index], checkpoints[leading].where, checkpoints[index].where)
     dtype = (
         torch.float64
         if any(p.dtype == torch.float64 for m in models for p in m.parameters())

@@ -17,23 +17,20 @@ from lcstool.models import ModelSpec
 from lcstool.models.build import empty_model
 from lcstool.paths import Blend, Points
 from lcstool.record import Entry, history_entry, portable_config
-from lcstool.stages.interpolate.config import InterpolateConfig
 from lcstool.stages.interpolate.ends import Ends
+from lcstool.stages.interpolate.measure import Bench
 from lcstool.stages.interpolate.result import PathScores
 
 PATH = "path"
 
 
-def write_path(
-    out: str, path: PathScores, ends: Ends, config: InterpolateConfig, export: str | None
-) -> float | None:
+def write_path(out: str, path: PathScores, bench: Bench, export: str | None) -> float | None:
     """Write a path, or one of its points as a model.
 
     Args:
         out: The file.
         path: With points.
-        ends: The networks it joins.
-        config: What was asked.
+        bench: What it was measured with.
         export: `best` or a position; None writes the path.
 
     Returns:
@@ -43,11 +40,13 @@ def write_path(
         UsageError: there is no such point.
     """
     assert path.points is not None
+    config, ends = bench.config, bench.ends
+    settings = portable_config(config, config.deciding(path.method)) | {"dataset": bench.used.name}
     entry = history_entry(
         "interpolate",
-        portable_config(config, config.deciding(path.method)),
+        settings,
         inputs=ends.inputs,
-        metrics=path.to_json(),
+        metrics=path.to_json() | {"dataset": bench.used.to_json()},
         seed=config.seed if config.draws(path.method) else None,
     )
     header = replace(_path_header(ends), history=(*ends.header.history, entry))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lcstool.data.dataset import ImageDataset
 from lcstool.devices import host_memory_bytes
 from lcstool.evaluation import Score
+from lcstool.images import UsedDataset
 from lcstool.paths import (
     BatchedNetwork,
     Blend,
@@ -36,6 +37,7 @@ class Bench:
 
     Attributes:
         config, ends: Of the run.
+        used: Which data set it is.
         dataset: On the device.
         prepare: From its images to the networks' input.
         loss: Name of the loss.
@@ -44,6 +46,7 @@ class Bench:
 
     config: InterpolateConfig
     ends: Ends
+    used: UsedDataset
     dataset: ImageDataset
     prepare: Callable[[Tensor], Tensor]
     loss: str

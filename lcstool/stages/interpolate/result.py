@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lcstool.choices import LOSS_UNITS
 from lcstool.evaluation import Score
+from lcstool.images import UsedDataset
 from lcstool.paths import Blend, Points
 
 # Shape suffixes: S grid side.
@@ -100,6 +101,7 @@ class InterpolateResult:
     Attributes:
         files: The networks joined, or the path that a point was taken from.
         paths: One a method.
+        dataset: The images that they were measured on; None where only a point was taken from a file.
         plane: If it was asked for.
         distances: Of each later network to the first, before and after alignment.
         exported: The position of the point written as a model, if one was.
@@ -107,6 +109,7 @@ class InterpolateResult:
 
     files: tuple[str, ...]
     paths: tuple[PathScores, ...]
+    dataset: UsedDataset | None = None
     plane: Plane | None = None
     distances: tuple[tuple[float, float], ...] = ()
     exported: float | None = None
@@ -115,6 +118,7 @@ class InterpolateResult:
         return {
             "schema": "lcstool.interpolate/1",
             "files": list(self.files),
+            "dataset": self.dataset.to_json() if self.dataset else None,
             "loss": self.paths[0].loss if self.paths else None,
             "paths": [path.to_json() for path in self.paths],
             "plane": self.plane.to_json() if self.plane else None,

@@ -11,7 +11,7 @@ from torch import Tensor
 from lcstool.checkpoint import open_checkpoint
 from lcstool.devices import memory_errors, resolve_device
 from lcstool.errors import UsageError
-from lcstool.images import input_map, load_images
+from lcstool.images import images_of, input_map
 from lcstool.paths import Blend, positions
 from lcstool.record import trained_loss
 from lcstool.stages.interpolate.config import InterpolateConfig
@@ -68,28 +68,36 @@ def interpolate(
         )
         paths = tuple(_path(bench, method, alphas, partial, resume, on_epoch) for method in config.methods())
         plane = score_plane(bench, config.plane) if config.plane is not None else None
-        exported = write_path(out, paths[0], ends, config, export) if out is not None else None
+        exported = write_path(out, paths[0], bench, export) if out is not None else None
         if partial is not None:
             partial.unlink(missing_ok=True)
         return InterpolateResult(
-            files=ends.files, paths=paths, plane=plane, distances=ends.distances, exported=exported
+            files=ends.files,
+            paths=paths,
+            dataset=bench.used,
+            plane=plane,
+            distances=ends.distances,
+            exported=exported,
         )
 
 
 def _bench(config: InterpolateConfig, ends: Ends) -> Bench:
     device = resolve_device(config.device)
-    dataset = load_images(
+    images = images_of(
         config.dataset,
         config.data_dir,
         ends.spec,
+        ends.header,
         ends.files[0],
         train_size=config.train_size,
         seed=config.seed,
     )
+    dataset = images.dataset
     dtype = next(ends.models[0].parameters()).dtype
     return Bench(
         config=config,
         ends=ends,
+        used=images.used,
         dataset=replace(dataset, train=dataset.train.to(device), test=dataset.test.to(device)),
         prepare=input_map(ends.header.input, ends.spec, ends.files[0], device, dtype),
         loss=config.loss or trained_loss(ends.header.history),

@@ -44,8 +44,10 @@ def trained_string(
     )
     points = Blend.linear([model.state_dict() for model in ends.models], alphas).points()
     first = 0
+    settings = portable_config(config, config.deciding("string"))
     asked: dict[str, Any] = {
-        "config": portable_config(config, config.deciding("string")) | {"method": "string"},
+        "config": settings | {"method": "string", "dataset": bench.used.name},
+        "dataset": bench.used.digest,
         "seed": config.seed,
         "inputs": list(ends.inputs.values()),
     }

@@ -37,12 +37,13 @@ class PruneStatsConfig(Config):
         "Locality",
     )
 
-    dataset: str | None = dataset_option(
+    accuracy: bool = option(
+        False,
+        "Measure the test accuracy on the data set that the network was trained on, of embedded networks also with "
+        "weights masked; check --compact on its images.",
         "Accuracy",
-        "Measure the test accuracy on this data set, of embedded networks also with weights masked; the images "
-        "on which --compact is checked.",
-        default=None,
     )
+    dataset: str | None = dataset_option("Accuracy", "The same on this data set.")
     data_dir: str | None = data_dir_option("Accuracy")
 
     prune: str | None = option(
@@ -88,6 +89,11 @@ class PruneStatsConfig(Config):
         if self.layers and self.prune is None and self.threshold is None:
             raise UsageError("--layers names the layers to prune; add --prune or --threshold")
 
+    @property
+    def uses_images(self) -> bool:
+        """Whether any image is looked at."""
+        return self.accuracy or self.dataset is not None
+
     def writes_model(self) -> bool:
         """Whether the result is a network rather than a look at one."""
         return self.prune is not None or self.threshold is not None or self.compact
@@ -95,11 +101,15 @@ class PruneStatsConfig(Config):
     def deciding(self) -> set[str]:
         """The options that decide what is written: those that its history entry records."""
         if not self.writes_model():
-            return {"input", "locality", "discover", "dataset"} | (
+            return {"input", "locality", "discover", "accuracy", "dataset"} | (
                 {"units", "draws"} if self.locality else set()
             )
         names = {"prune", "threshold", "layers", "compact", "storage"}
-        return names | ({"scope"} if self.prune else set()) | ({"dataset"} if self.compact else set())
+        return (
+            names
+            | ({"scope"} if self.prune else set())
+            | ({"accuracy", "dataset"} if self.compact else set())
+        )
 
     def prune_fraction(self) -> float | None:
         """The share to prune, from `magnitude:SHARE`."""

@@ -68,7 +68,7 @@ def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
             hint="say --input CxHxW for a state dict lcstool did not write",
         )
     fields: dict[str, ReceptiveField] = {}
-    subspace = accuracy = sparse_layers = None
+    subspace = accuracy = None
     skipped = _too_large(weights) if spec is not None else None
     if skipped is not None:
         notes.append(skipped)
@@ -77,11 +77,11 @@ def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
         if config.locality:
             fields = receptive_fields(network.model, spec.in_shape, network.order)
         subspace = network.subspace.report() if network.subspace is not None else None
-        if config.dataset is not None:
-            accuracy, sparse_layers = network.accuracy(config)
-    elif config.dataset is not None:
+        if config.uses_images:
+            accuracy = network.accuracy(config)
+    elif config.uses_images:
         reason = skipped or f"{checkpoint.where} does not say what network it is, so it has no accuracy"
-        raise BadInputError(reason, hint="leave --dataset out")
+        raise BadInputError(reason, hint="leave --accuracy and --dataset out")
     layers = [
         LayerStats(
             counts=count,
@@ -98,10 +98,11 @@ def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
         epoch=_epoch(header),
         layers=tuple(layers),
         subspace=subspace,
-        accuracy=accuracy,
+        accuracy=accuracy.fracs if accuracy else None,
+        dataset=accuracy.dataset if accuracy else None,
         discovery=discovery,
         notes=tuple(notes),
-        sparse_layers=sparse_layers,
+        sparse_layers=accuracy.sparse_layers if accuracy else None,
     )
 
 

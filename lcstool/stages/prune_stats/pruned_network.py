@@ -68,7 +68,7 @@ def write_pruned(config: PruneStatsConfig, checkpoint: Checkpoint, out: str) -> 
         portable_config(config, config.deciding()),
         inputs={"model": checkpoint.digest()},
         metrics=written.to_json(),
-        seed=config.seed if config.compact and config.dataset is None else None,
+        seed=config.seed if config.compact and not config.uses_images else None,
     )
     write_checkpoint(out, replace(header, storage={}, history=(*header.history, entry)), tensors)
     return written

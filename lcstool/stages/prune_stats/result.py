@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lcstool.checkpoint import Header
+from lcstool.images import UsedDataset
 from lcstool.locality import Discovery
 from lcstool.models.narrowing.compact import CompactLayer, CompactResult
 from lcstool.stages.prune_stats.layer import LayerStats
@@ -21,6 +22,7 @@ class FileStats:
         subspace: For networks with layers in convolutions' places: delta, and how the squared weights divide into
             convolutional, unshared local and off-local ones, layer by layer and in all.
         accuracy: Test accuracy: `whole`, and for such networks `without_off_local` and `without_local`.
+        dataset: The images of that accuracy.
         discovery: Of the pixels' arrangement, if asked for.
         notes: What was left out, and why.
         sparse_layers: The layers that the accuracy was computed with as sparse products; None without an accuracy.
@@ -32,6 +34,7 @@ class FileStats:
     layers: tuple[LayerStats, ...]
     subspace: dict[str, Any] | None
     accuracy: dict[str, float] | None
+    dataset: UsedDataset | None
     discovery: Discovery | None
     notes: tuple[str, ...] = ()
     sparse_layers: tuple[str, ...] | None = None
@@ -63,6 +66,7 @@ class FileStats:
             "layers": [layer.to_json() for layer in self.layers],
             "subspace": self.subspace,
             "test_accuracy_frac": self.accuracy,
+            "dataset": self.dataset.to_json() if self.dataset else None,
             "sparse_layers": None if self.sparse_layers is None else list(self.sparse_layers),
             "discovery": self.discovery.to_json() if self.discovery else None,
             "notes": list(self.notes),
@@ -74,7 +78,8 @@ class Agreement:
     """How far two networks' logits are apart, in float64.
 
     Attributes:
-        images: `test` images of the data set, or `random` ones.
+        images: `test` images of a data set, or `random` ones.
+        dataset: That data set; None for random images.
         num_images: How many.
         max_difference: Largest absolute difference of a logit.
         logit_spread: Standard deviation of a logit over the images, the largest over classes.
@@ -82,6 +87,7 @@ class Agreement:
     """
 
     images: str
+    dataset: UsedDataset | None
     num_images: int
     max_difference: float
     logit_spread: float
@@ -111,7 +117,9 @@ class Written:
                 "num_parameters_after": self.compaction.num_parameters_after,
                 "layers": {name: _layer_json(layer) for name, layer in self.compaction.layers.items()},
             }
-            found["agreement"] = asdict(self.agreement)
+            used = self.agreement.dataset
+            dataset = {"dataset": used.to_json() if used else None}
+            found["agreement"] = asdict(self.agreement) | dataset
         return found
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lcstool.checkpoint import Header
 from lcstool.errors import CheckFailedError
-from lcstool.images import input_map, load_images
+from lcstool.images import UsedDataset, images_of, input_map
 from lcstool.models import ModelSpec
 from lcstool.randomness import stream
 from lcstool.stages.prune_stats.config import PruneStatsConfig
@@ -29,11 +29,13 @@ def compare(
     Raises:
         CheckFailedError: they differ by more than rounding.
     """
-    name, images, prepare = _inputs(config, spec, header)
+    images, used, prepare = _inputs(config, spec, header)
+    name = "random" if used is None else "test"
     nets = [copy.deepcopy(net).double().eval() for net in (whole, compacted)]
     logits = [torch.cat([net(prepare(batch)) for batch in images.split(_BATCH)]) for net in nets]
     agreement = Agreement(
         images=name,
+        dataset=used,
         num_images=len(images),
         max_difference=(logits[0] - logits[1]).abs().max().item(),
         logit_spread=logits[0].std(dim=0, correction=0).max().item(),
@@ -50,10 +52,11 @@ def compare(
 
 def _inputs(
     config: PruneStatsConfig, spec: ModelSpec, header: Header
-) -> tuple[str, Tensor, Callable[[Tensor], Tensor]]:
-    if config.dataset is None:
+) -> tuple[Tensor, UsedDataset | None, Callable[[Tensor], Tensor]]:
+    """Images, the data set that they are of (None for random ones), and what makes them the network's input."""
+    if not config.uses_images:
         generator = stream(config.seed, "verify")
-        return "random", torch.randn(_RANDOM_IMAGES, *spec.in_shape, generator=generator), Tensor.double
-    dataset = load_images(config.dataset, config.data_dir, spec, "the network")
+        return torch.randn(_RANDOM_IMAGES, *spec.in_shape, generator=generator), None, Tensor.double
+    found = images_of(config.dataset, config.data_dir, spec, header, "the network")
     prepare = input_map(header.input, spec, "the network's file", torch.device("cpu"), torch.float64)
-    return "test", dataset.test.images, prepare
+    return found.dataset.test.images, found.used, prepare

@@ -21,7 +21,9 @@ class SharpnessConfig(Config):
     """One measurement. The same fields as the flags of `lcstool sharpness`; `file` is its argument."""
 
     file: str = file_argument("The model's file.")
-    dataset: str = dataset_option("Data", "Data set whose training images the loss is taken on.")
+    dataset: str | None = dataset_option(
+        "Data", "Data set whose training images the loss is taken on [default: that of the training]."
+    )
     data_dir: str | None = data_dir_option("Data")
     train_size: int | None = train_size_option("Data")
     loss: str | None = loss_option("Measurement", "the model was")

@@ -5,6 +5,7 @@ from typing import Any
 
 from lcstool.choices import LOSS_UNITS
 from lcstool.curvature import Eigenvalue
+from lcstool.images import UsedDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +15,7 @@ class SharpnessResult:
     Attributes:
         file: The network's.
         subspace: The part of the weights that gradient and Hessian are restricted to, or `all`.
+        dataset: The images that the loss is taken on.
         loss: Its name.
         train_loss: Mean training loss, evaluation mode.
         gradient_norm: Of the full training gradient, restricted to the subspace.
@@ -26,6 +28,7 @@ class SharpnessResult:
 
     file: str
     subspace: str
+    dataset: UsedDataset
     loss: str
     train_loss: float
     gradient_norm: float
@@ -36,6 +39,6 @@ class SharpnessResult:
     num_images: int
 
     def to_json(self) -> dict[str, Any]:
-        found = asdict(self)
+        found = asdict(self) | {"dataset": self.dataset.to_json()}
         train_loss = {f"train_loss_{LOSS_UNITS[self.loss]}": found.pop("train_loss")}
         return {"schema": "lcstool.sharpness/1", **found, **train_loss}

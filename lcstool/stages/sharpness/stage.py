@@ -10,7 +10,7 @@ from torch import Tensor
 from lcstool.checkpoint import open_checkpoint
 from lcstool.curvature import LossSurface, extreme_eigenvalues
 from lcstool.devices import memory_errors, require_memory, resolve_device
-from lcstool.images import input_map, load_images
+from lcstool.images import images_of, input_map
 from lcstool.models import ModelSpec, load_model
 from lcstool.models.embedding.subspace import Subspace
 from lcstool.record import trained_loss
@@ -33,11 +33,13 @@ def sharpness(config: SharpnessConfig) -> SharpnessResult:
         dtype = torch.float64 if next(model.parameters()).dtype == torch.float64 else torch.float32
         model.to(device, dtype)
         spec = ModelSpec.from_json(header.model or {}, checkpoint.where)
-        dataset = load_images(
+        images = images_of(
             config.dataset,
             config.data_dir,
             spec,
+            header,
             checkpoint.where,
+            test=False,
             train_size=config.train_size,
             seed=config.seed,
         )
@@ -50,7 +52,7 @@ def sharpness(config: SharpnessConfig) -> SharpnessResult:
                 return subspace.project(tensors, config.subspace)
 
         loss_name = config.loss or trained_loss(header.history)
-        split = dataset.train.to(device)
+        split = images.dataset.train.to(device)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         # Lanczos keeps some twenty vectors in float64 on the host.
         require_memory(
@@ -62,6 +64,7 @@ def sharpness(config: SharpnessConfig) -> SharpnessResult:
         return SharpnessResult(
             file=config.file,
             subspace=config.subspace,
+            dataset=images.used,
             loss=loss_name,
             train_loss=loss,
             gradient_norm=float(np.linalg.norm(gradient)),

@@ -15,7 +15,7 @@ from lcstool.choices import (
 from lcstool.errors import UsageError
 from lcstool.models import ARCHITECTURES
 from lcstool.options import MAX_SEED, dataset_option, option, seed_option
-from lcstool.parsing import parse_image_size
+from lcstool.parsing import parse_image_size, parse_labels
 from lcstool.stages.train.run_config import RunOptions
 from lcstool.stages.train.switch_times import parse_snapshots
 
@@ -58,9 +58,11 @@ class TrainConfig(RunOptions):
         "Model",
     )
 
-    dataset: str = dataset_option("Data", "Data set.")
+    dataset: str | None = dataset_option(
+        "Data", "Data set [default: leaves, or what the model in --init was trained on]."
+    )
     image_size: str | None = option(
-        None, "Side in pixels, or HxW [default: 16 for leaves, else the images' own].", "Data"
+        None, "Side in pixels, or HxW [default: that of --init; 16 for leaves; else the images' own].", "Data"
     )
     classes: tuple[str, ...] = option(
         (),
@@ -192,7 +194,7 @@ class TrainConfig(RunOptions):
     def check(self) -> None:
         self.image_hw()
         self.snapshot_epochs()
-        self.label_component()
+        parse_labels(self.labels)
         chosen = [word.strip() for item in self.classes for word in item.split(",")]
         if self.classes and not 1 < len(chosen) == len(set(chosen)):
             raise UsageError(f"classes {', '.join(self.classes)!r}: expected two or more different ones")
@@ -235,15 +237,6 @@ class TrainConfig(RunOptions):
         if self.image_size is not None and size is None:
             raise UsageError(f"image_size {self.image_size!r} is neither a side in pixels nor HxW")
         return size
-
-    def label_component(self) -> int | None:
-        """The component of `pca:I` labels, None for others."""
-        if self.labels in ("true", "random"):
-            return None
-        kind, _, index = self.labels.partition(":")
-        if kind != "pca" or not index.isdecimal() or len(index) > 6:
-            raise UsageError(f"labels {self.labels!r} is not true, random or pca:I", hint="--labels pca:3")
-        return int(index)
 
     def snapshot_epochs(self) -> tuple[int, ...]:
         """The epochs after which a copy is kept, ascending."""

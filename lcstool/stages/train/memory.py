@@ -3,16 +3,16 @@
 import torch
 from torch import Tensor, nn
 
-from lcstool.data.dataset import ImageDataset
 from lcstool.distributed import Group
 from lcstool.models.layers.local import LocallyConnected2d
 from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.data import Extent
 
 
 def memory_bytes(
     config: TrainConfig,
     model: nn.Module,
-    dataset: ImageDataset,
+    extent: Extent,
     batch: int,
     group: Group,
     split: bool = False,
@@ -27,7 +27,7 @@ def memory_bytes(
     Args:
         config: Of the run.
         model: The network, on the meta device.
-        dataset: The images.
+        extent: Of the data set.
         batch: Images of a batch, over all ranks.
         group: The ranks.
         split: Whether the network is split over them.
@@ -43,8 +43,8 @@ def memory_bytes(
     else:
         held += weights if group.size > 1 else 0
     held += weights if config.round_bits is not None else 0
-    images: int = dataset.train.images.nbytes + dataset.test.images.nbytes
-    total: int = held + images + 2 * _activation_bytes(model, (share.stop - share.start, *dataset.in_shape))
+    kept = 2 * _activation_bytes(model, (share.stop - share.start, *extent.in_shape))
+    total: int = held + extent.image_bytes + kept
     return total
 
 

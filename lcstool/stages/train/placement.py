@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from lcstool.checkpoint import Checkpoint
-from lcstool.data.dataset import ImageDataset
 from lcstool.devices import available_memory, require_memory
 from lcstool.distributed import Group, splitter
 from lcstool.errors import UsageError
@@ -15,11 +14,12 @@ from lcstool.models.build import empty_model
 from lcstool.models.layers.parameters import WEIGHT_LAYERS
 from lcstool.randomness import stream
 from lcstool.stages.train.config import TrainConfig
+from lcstool.stages.train.data import Extent
 from lcstool.stages.train.memory import memory_bytes
 
 
 def wants_split(
-    config: TrainConfig, spec: ModelSpec, dataset: ImageDataset, device: torch.device, group: Group
+    config: TrainConfig, spec: ModelSpec, extent: Extent, device: torch.device, group: Group
 ) -> bool:
     """Whether this rank wants the network split over the ranks.
 
@@ -33,7 +33,7 @@ def wants_split(
         return True
     if config.shard == "never" or why is not None:
         return False
-    return _needed(config, spec, dataset, group, split=False) > available_memory(device)
+    return _needed(config, spec, extent, group, split=False) > available_memory(device)
 
 
 def _obstacle(config: TrainConfig, spec: ModelSpec, group: Group) -> str | None:
@@ -50,16 +50,16 @@ def _obstacle(config: TrainConfig, spec: ModelSpec, group: Group) -> str | None:
     return None
 
 
-def _needed(config: TrainConfig, spec: ModelSpec, dataset: ImageDataset, group: Group, split: bool) -> int:
-    batch = min(config.batch_size, len(dataset.train))
-    return memory_bytes(config, empty_model(spec), dataset, batch, group, split)
+def _needed(config: TrainConfig, spec: ModelSpec, extent: Extent, group: Group, split: bool) -> int:
+    batch = min(config.batch_size, extent.num_train)
+    return memory_bytes(config, empty_model(spec), extent, batch, group, split)
 
 
 def place_model(
     config: TrainConfig,
     spec: ModelSpec,
     source: Checkpoint | None,
-    dataset: ImageDataset,
+    extent: Extent,
     device: torch.device,
     group: Group,
 ) -> nn.Module:
@@ -72,7 +72,7 @@ def place_model(
         config: The configuration.
         spec: The architecture.
         source: The file with the network; None for a new one.
-        dataset: The images, for the estimate of memory.
+        extent: Of the data set, for the estimate of memory.
         device: Of this rank.
         group: The ranks.
 
@@ -80,10 +80,10 @@ def place_model(
         DeviceError: a new network needs more memory than there is.
         UsageError: as in `wants_split`.
     """
-    split = group.any(wants_split(config, spec, dataset, device, group))
+    split = group.any(wants_split(config, spec, extent, device, group))
     if source is None:
         what = f"a run of {spec.arch} with alpha {spec.alpha}"
-        require_memory(_needed(config, spec, dataset, group, split), device, what)
+        require_memory(_needed(config, spec, extent, group, split), device, what)
     dtype = torch.float64 if config.precision == "fp64" else torch.float32
     settle: Callable[[nn.Module], None] | None = None
     if split:

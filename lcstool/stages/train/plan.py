@@ -10,7 +10,7 @@ from lcstool.models import ModelSpec
 from lcstool.models.build import empty_model
 from lcstool.models.layers.parameters import count_parameters, weight_layers
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.images import load_data
+from lcstool.stages.train.data import read_extent
 from lcstool.stages.train.memory import memory_bytes
 from lcstool.stages.train.placement import wants_split
 from lcstool.stages.train.setup import check_fits, resolve_spec
@@ -56,27 +56,27 @@ def plan(config: TrainConfig, group: Group = ALONE) -> TrainPlan:
         group: The ranks of the run; the memory is that of this one.
     """
     device = group.device(config.device)
-    dataset = load_data(config, keep=False)
-    if config.init is not None:
-        source = open_checkpoint(config.init)
+    source = open_checkpoint(config.init) if config.init is not None else None
+    extent = read_extent(config, source)
+    if source is not None:
         spec = ModelSpec.from_json(source.require_kind("model").model or {}, source.where)
-        check_fits(spec, config, dataset, source.where)
+        check_fits(spec, config, extent, source.where)
     else:
-        spec = resolve_spec(config, dataset)
+        spec = resolve_spec(config, extent)
     model = empty_model(spec)
-    num_train = len(dataset.train) - round(len(dataset.train) * config.val_fraction)
+    num_train = extent.num_train - round(extent.num_train * config.val_fraction)
     if config.train_size is not None:
         if config.train_size > num_train:
             raise BadInputError(f"there are {num_train} training images, not {config.train_size}")
         num_train = config.train_size
     batch = min(config.batch_size, num_train)
     state_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
-    split = wants_split(config, spec, dataset, device, group)
+    split = wants_split(config, spec, extent, device, group)
     return TrainPlan(
         spec=spec,
         layers={name: tuple(layer.weight.shape) for name, layer in weight_layers(model).items()},
         num_parameters=count_parameters(model),
         num_steps=num_train // batch * config.epochs,
         checkpoint_bytes=state_bytes,
-        memory_bytes=memory_bytes(config, model, dataset, batch, group, split),
+        memory_bytes=memory_bytes(config, model, extent, batch, group, split),
     )

@@ -14,6 +14,7 @@ from lcstool.data.preprocess import Preprocess
 from lcstool.devices import is_split
 from lcstool.distributed import ALONE, Group
 from lcstool.errors import BadInputError, UsageError
+from lcstool.images import Cut, UsedDataset, as_trained
 from lcstool.models import ARCHITECTURES, Embedding, ModelSpec
 from lcstool.models.build import empty_model
 from lcstool.models.embedding.subspace import Subspace
@@ -23,7 +24,7 @@ from lcstool.models.sizing import parse_count, sized_by_fc_params
 from lcstool.models.wiring.trace import trace
 from lcstool.optim import BetaLasso
 from lcstool.stages.train.config import TrainConfig
-from lcstool.stages.train.images import load_data, training_data
+from lcstool.stages.train.data import Extent, load_data
 from lcstool.stages.train.placement import place_model
 
 DEFAULT_ARCH = "s-fc"
@@ -37,6 +38,7 @@ class Setup:
         config: The configuration.
         device: Where this process computes.
         dataset: The images and labels that the run sees.
+        used: Which data set they are of.
         model: The network, on the device.
         optimizer: Of its trained parameters.
         subspace: The convolutional subspace of an embedded network; None for others.
@@ -48,6 +50,7 @@ class Setup:
     config: TrainConfig
     device: torch.device
     dataset: ImageDataset
+    used: UsedDataset
     model: nn.Module
     optimizer: torch.optim.Optimizer
     subspace: Subspace | None
@@ -61,15 +64,15 @@ class Setup:
         return any(is_split(parameter) for parameter in self.model.parameters())
 
 
-def resolve_spec(config: TrainConfig, dataset: ImageDataset) -> ModelSpec:
-    """The architecture that the configuration asks for, for images of this data set."""
-    _, height, width = dataset.in_shape
+def resolve_spec(config: TrainConfig, extent: Extent) -> ModelSpec:
+    """The architecture that the configuration asks for, for images of a data set of this extent."""
+    channels, height, width = extent.in_shape
     arch = config.arch or DEFAULT_ARCH
     spec = ModelSpec(
         arch=arch,
         image=(height, width),
-        channels=dataset.in_shape[0],
-        classes=dataset.num_classes,
+        channels=channels,
+        classes=extent.num_classes,
         alpha=config.alpha or ARCHITECTURES[arch].alpha,
         dropout=config.dropout,
         kernel_size=config.kernel_size or 3,
@@ -96,28 +99,30 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None, group: Group
         group: The ranks of the run. Each rank builds everything, on a device of its own.
     """
     device = group.device(config.device)
+    source = resumed
+    if resumed is None and config.init is not None:
+        source = open_checkpoint(config.init)
     with group.leaders_first():  # one rank of each machine downloads; the others then find the files
-        dataset = load_data(config)
+        images = load_data(config, source)
+    dataset, extent = images.dataset, Extent.of(images.dataset)
     inputs: dict[str, str] = {}
     history: tuple[dict[str, Any], ...] = ()
     preprocess: Preprocess | None = None
-    source: Checkpoint | None = None
-    if resumed is not None or config.init is not None:
-        source = resumed or open_checkpoint(config.init or "-")
+    if source is not None:
         header = source.require_kind("model")
         spec = ModelSpec.from_json(header.model or {}, source.where)
-        check_fits(spec, config, dataset, source.where)
+        check_fits(spec, config, extent, source.where)
         if header.input is not None:
             preprocess = Preprocess.from_json(header.input, spec.channels, source.where)
         history = header.history
         if resumed is None:
             inputs["init"] = source.digest()
     else:
-        spec = resolve_spec(config, dataset)
-    model = place_model(config, spec, source, dataset, device, group)
+        spec = resolve_spec(config, extent)
+    model = place_model(config, spec, source, extent, device, group)
     if preprocess is None:  # from all training images, so that runs on different subsets see images alike
         preprocess = Preprocess.of(dataset.train.images, config.normalize or "channel", config.permute_pixels)
-    dataset = training_data(config, dataset, spec)
+    dataset = as_trained(cut_of(config), dataset, spec)
     inputs["dataset"] = dataset.digest
     freeze(model, config.freeze)
     header = Header(
@@ -140,6 +145,7 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None, group: Group
         config=config,
         device=device,
         dataset=dataset,
+        used=images.used,
         model=model,
         optimizer=optimizer,
         subspace=subspace,
@@ -149,25 +155,34 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None, group: Group
     )
 
 
-def check_fits(spec: ModelSpec, config: TrainConfig, dataset: ImageDataset, where: str) -> None:
+def cut_of(config: TrainConfig) -> Cut:
+    """What the run makes of its data set; its classes are chosen already."""
+    return Cut(
+        labels=config.labels,
+        val_fraction=config.val_fraction,
+        train_size=config.train_size,
+        seed=config.seed,
+    )
+
+
+def check_fits(spec: ModelSpec, config: TrainConfig, extent: Extent, where: str) -> None:
     """BadInputError if a file's network is another one than --arch, or is not for this data set's images and classes.
 
     Args:
         spec: Of the network.
         config: The configuration.
-        dataset: The data set.
+        extent: Of the data set.
         where: The file, for errors.
     """
     if config.arch not in (None, spec.arch):
         raise BadInputError(f"{where} holds {spec.arch}, not {config.arch}", hint="leave --arch out")
-    found, expected = (spec.channels, *spec.image), dataset.in_shape
+    found, expected = (spec.channels, *spec.image), extent.in_shape
     if found != expected:
         raise BadInputError(
-            f"{where} takes images of shape {list(found)} (C, H, W), {dataset.name} has {list(expected)}",
-            hint=f"--image-size {spec.image[0]}x{spec.image[1]}",
+            f"{where} takes images of shape {list(found)} (C, H, W), {extent.name} has {list(expected)}"
         )
-    if spec.classes != dataset.num_classes:
-        raise BadInputError(f"{where} has {spec.classes} classes, {dataset.name} has {dataset.num_classes}")
+    if spec.classes != extent.num_classes:
+        raise BadInputError(f"{where} has {spec.classes} classes, {extent.name} has {extent.num_classes}")
 
 
 def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:

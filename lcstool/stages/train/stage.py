@@ -98,6 +98,7 @@ class _Run:
         header = self._finish()
         return TrainResult(
             header=header,
+            dataset=self.setup.used,
             epochs=tuple(records),
             metrics=header.history[-1]["metrics"],
             files=tuple(self.files),
@@ -190,14 +191,17 @@ class _Run:
 
     def _header(self, epochs: int, metrics: Record) -> Header:
         """The header of a model after `epochs` epochs. It has no time of day, so that equal runs give equal bytes."""
+        used = self.setup.used
+        settings = {"device": self.setup.device.type, "dataset": used.name}
         ranks = {"world_size": self.group.size} if self.group.size > 1 else {}
         entry = history_entry(
             "train",
-            portable_config(self.config) | {"device": self.setup.device.type},
+            portable_config(self.config) | settings,
             inputs=self.setup.inputs,
             metrics=metrics,
             seed=self.config.seed,
             epochs_done=epochs,
+            dataset={"name": used.name, "digest": used.digest, "image_size": list(used.image_size)},
             **ranks,
         )
         return replace(self.setup.header, history=(*self.setup.header.history, entry))
