@@ -113,10 +113,11 @@ class Maker:
         self.keep(sharpness(SharpnessConfig(file=cnns[0], tolerance=0.1, **common)))
         files = (self.file("fc"), self.file("efcn"))
         self.keep(prune_stats(PruneStatsConfig(files=files, discover=True, draws=2, **common)))
-        small = PruneStatsConfig(files=files[:1], prune="magnitude:1", compact=True, device="cpu")
+        small = PruneStatsConfig(files=files[:1], prune="magnitude:1", compact=True, **common)
         self.keep(prune_stats(small, self.file("small")))
         search = BoundConfig(file=cnns[0], search=True, search_prune=("0",), search_bits=("2",), **common)
         self.keep(bound(search, self.file("code")))
+        self.keep(info(InfoConfig(**self.data)))
         save_file({"w": torch.randn(10, 20)}, self.file("foreign"))
         self.keep(bound(BoundConfig(file=self.file("foreign"), samples=100_000, train_error=0.1)))
         theory: Document = {"theory": "linear-gd", "steps": 10.0, "fit": True, "label_correlation": True}

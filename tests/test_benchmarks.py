@@ -12,6 +12,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 #: Sizes at which a benchmark takes little more than its imports.
 TINY = {
     "beta_lasso": "--sizes 2e4 --layer 8e5 --batch 8 --rounds 1",
+    "dataset_cache": "--images 40 --files 20 --rounds 1",
     "distinct_values": "--size 1e4 --rounds 1",
     "linear_path": "--points 3 --images 4 --image 8 --batch 4 --rounds 1",
     "loader": "--batch 16 --batches 1 --draws 2000 --rounds 1",

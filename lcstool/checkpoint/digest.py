@@ -33,4 +33,8 @@ def streamed_digest(entries: Iterable[tuple[str, Described]]) -> str:
 def tensor_bytes(tensor: Tensor) -> memoryview:
     """The tensor's bytes in row-major order, as safetensors stores them, without a copy where possible."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
+    if (
+        not flat.numel()
+    ):  # of numpy, perhaps, whose empty arrays have strides that torch does not view as bytes
+        return memoryview(b"")
     return memoryview(flat.view(torch.uint8).numpy())  # type: ignore[arg-type]

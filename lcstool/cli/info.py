@@ -1,4 +1,4 @@
-"""`lcstool info`: what a file holds; `--archs`: how the architectures scale."""
+"""`lcstool info`: what a file holds; `--dataset`: what a data set is; `--archs`: how the architectures scale."""
 
 from typing import TYPE_CHECKING
 
@@ -11,21 +11,23 @@ from lcstool.stages.info.config import InfoConfig
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lcstool.stages.info.result import ArchitectureSizes, FileInfo
+    from lcstool.stages.info.result import ArchitectureSizes, DatasetInfo, FileInfo
 
 EPILOG = closing(
-    "lcstool info net.safetensors --json | jq .history", "lcstool info --archs --alpha 15 --alpha 150"
+    "lcstool info net.safetensors --json | jq .history",
+    "lcstool info --dataset leaves",
+    "lcstool info --archs --alpha 15 --alpha 150",
 )
 
 
 @app.command(epilog=EPILOG)
 @configured(InfoConfig)
 def info(config: InfoConfig, as_json: AsJson = False) -> None:
-    """Show what a file holds: kind, architecture, history, tensors and their densities."""
+    """Show what a file holds: kind, architecture, history, tensors; what a data set is; how architectures scale."""
     from lcstool.stages.info.stage import info as run_stage
 
-    outputs = Outputs(as_json=as_json)
-    outputs.publish(run_stage(config), _show_sizes if config.archs else _show_file)
+    show = _show_sizes if config.archs else _show_dataset if config.dataset is not None else _show_file
+    Outputs(as_json=as_json).publish(run_stage(config), show)
 
 
 def _show_sizes(found: "ArchitectureSizes", out: "Console") -> None:
@@ -42,6 +44,23 @@ def _show_sizes(found: "ArchitectureSizes", out: "Console") -> None:
     out.print(
         "[dim]d-local: Neyshabur 2020, Table 3, prints 3.42 M at alpha 15; its terms, summed rightly, give this.[/]"
     )
+
+
+def _show_dataset(found: "DatasetInfo", out: "Console") -> None:
+    dataset = found.dataset
+    channels, height, width = dataset.in_shape
+    out.print(f"[bold]{plain(dataset.name)}[/]")
+    out.print(f"images   {channels} x {height} x {width} (channels, height, width)")
+    out.print(f"content  {dataset.digest}")
+    for name, values in (("mean", found.mean), ("std", found.std)):
+        out.print(f"{name:<8} {', '.join(f'{value:.4f}' for value in values)} of white, training images")
+    out.print(f"cache    {plain(dataset.entry or 'could not be kept')}")
+    table = new_table("", "class", *found.splits)
+    counts = {split: found.counts(split) for split in found.splits}
+    for label, name in enumerate(dataset.class_names):
+        table.add_row(plain(name), *(f"{own[label]:,}" for own in counts.values()))
+    table.add_row("all", *(f"{sum(own):,}" for own in counts.values()))
+    out.print(table)
 
 
 def _show_file(found: "FileInfo", out: "Console") -> None:

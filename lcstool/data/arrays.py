@@ -17,6 +17,7 @@ from lcstool.errors import BadInputError
 _CHANNELS = (1, 3)  # of gray and colour images: an axis of this length is the channels'
 _BLOCK_IMAGES = 1024
 _MOST_CLASSES = 1_000_000
+_OF_A_BYTE = 0.01  # that a division by 255 may be off, beside the rounding of the kind of number
 
 
 @dataclass(frozen=True)
@@ -123,13 +124,11 @@ def as_bytes(images: np.ndarray, where: str) -> np.ndarray:
             hint="undo the normalisation, and save bytes; lcstool normalises by itself",
         )
     white = 1 if high <= 1 else 255
-    # Of a division by 255 that was rounded, four units in the last place: of float16, a quarter of a byte.
-    tolerance = float(np.clip(4 * np.finfo(images.dtype).eps, 1e-15, 1e-3))
     made = np.empty(images.shape, np.uint8)
     for start in range(0, len(images), _BLOCK_IMAGES):
-        block = images[start : start + _BLOCK_IMAGES].astype(np.float64)
-        whole = np.rint(block * (255 / white))
-        if not np.allclose(whole * (white / 255), block, rtol=tolerance, atol=0):
+        block = images[start : start + _BLOCK_IMAGES].astype(np.float64) * (255 / white)
+        whole = np.rint(block)
+        if not np.allclose(whole, block, rtol=float(np.finfo(images.dtype).eps), atol=_OF_A_BYTE):
             raise BadInputError(
                 f"{where} is {images.dtype} from {low:.4g} to {high:.4g}, but its values are not bytes"
                 + (" divided by 255" if white == 1 else ""),

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from lcstool.checkpoint import StreamedTensor
-from lcstool.data import Request
 from lcstool.data.leaves import CLASS_NAMES, MAX_SIZE, MIN_SIZE, make_leaves
 from lcstool.data.reading import Reading
+from lcstool.data.sources import Request
 from lcstool.errors import UsageError
 
 LEAVES_VERSION = 1  # raised whenever the images change, so that no old cache is read

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from lcstool.checkpoint import StreamedTensor
-from lcstool.data import Request
 from lcstool.data.reading import Reading
 from lcstool.data.resize import resize_images
+from lcstool.data.sources import Request
 from lcstool.errors import BadInputError
 
 _SIDE = 32

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from lcstool.checkpoint import StreamedTensor
-from lcstool.data import Request
 from lcstool.data.pictures import EXTENSIONS, picture_size, read_picture
 from lcstool.data.reading import Reading
+from lcstool.data.sources import Request
 from lcstool.errors import BadInputError
 
 _BLOCK_IMAGES = 256

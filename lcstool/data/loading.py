@@ -4,10 +4,10 @@ import logging
 
 import torch
 
-from lcstool.data import Request
 from lcstool.data.cache import Decoded, decoded
 from lcstool.data.dataset import ImageDataset, Split, check_labels
 from lcstool.data.reading import Reading
+from lcstool.data.sources import Request
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from lcstool.checkpoint import StreamedTensor
-from lcstool.data import Request
 from lcstool.data.arrays import (
     Layout,
     as_bytes,
@@ -27,6 +26,7 @@ from lcstool.data.arrays import (
 )
 from lcstool.data.reading import Reading
 from lcstool.data.resize import resize_images
+from lcstool.data.sources import Request
 from lcstool.errors import BadInputError
 
 #: Names of the images and labels of each split: lcstool's and MedMNIST's, and Keras'.

@@ -3,13 +3,14 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from lcstool.checkpoint import CsrTensor, Header, content_digest, open_checkpoint, write_checkpoint
 from lcstool.checkpoint.layout import DTYPES
-from lcstool.data.dataset import ImageDataset, Split
+from lcstool.data import load_dataset
 from lcstool.energy.basis import PatchBasis
 
 TENSORS = {
@@ -56,18 +57,19 @@ def test_a_file_has_the_digest_of_its_tensors(tmp_path: Path) -> None:
     assert open_checkpoint(path).digest() == content_digest(tensors)
 
 
-def test_a_data_set_has_the_digest_of_its_images_and_labels() -> None:
+def test_a_data_set_has_the_digest_of_its_images_and_labels(tmp_path: Path) -> None:
     images = torch.randint(0, 256, (4, 3, 6, 5), dtype=torch.uint8)
     labels = torch.tensor([0, 1, 1, 0])
-    dataset = ImageDataset(
-        name="x",
-        train=Split(images, labels),
-        test=Split(images[:2], labels[:2]),
-        class_names=("one", "two"),
-    )
-    tensors = {"train/images": images, "train/labels": labels}
-    tensors |= {"test/images": images[:2], "test/labels": labels[:2]}
-    assert dataset.digest == content_digest(tensors)
+    arrays = {"train_images": images, "train_labels": labels}
+    arrays |= {"test_images": images[:2], "test_labels": labels[:2]}
+    np.savez(tmp_path / "a.npz", **{name: tensor.numpy() for name, tensor in arrays.items()})
+    tensors = {name.replace("_", "/"): tensor for name, tensor in arrays.items()}
+    assert load_dataset(f"npz:{tmp_path / 'a.npz'}").digest == content_digest(tensors)
+
+
+def test_an_empty_tensor_of_numpy_has_a_digest() -> None:
+    empty = torch.from_numpy(np.zeros(0, np.int64))
+    assert content_digest({"a": empty}) == content_digest({"a": torch.zeros(0, dtype=torch.int64)})
 
 
 def test_a_patch_basis_has_the_digest_of_what_determines_it() -> None:

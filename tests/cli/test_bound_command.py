@@ -61,7 +61,8 @@ def test_a_search_is_drawn(trained: Path, tiny_npz: Path, run_cli: Cli, tmp_path
 def test_mistakes(trained: Path, tiny_npz: Path, run_cli: Cli, told: Cli) -> None:
     data = ("--dataset", f"npz:{tiny_npz}")
     for words, code, said in (
-        (("bound", trained), 3, "leaves"),
+        (("bound", trained), 3, "there is no tiny.npz here"),
+        (("bound", trained, "--dataset", "leaves"), 3, "was not trained on leaves"),
         (("bound", trained, "--decode"), 2, "--decode"),
         (("bound", trained, "--decode", "-o", "x"), 3, "kind"),
         (("bound", trained, *data, "--plots", "x"), 2, "--plots"),

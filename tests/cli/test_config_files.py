@@ -106,7 +106,13 @@ def test_info_takes_a_configuration(run_cli: Cli, tmp_path: Path) -> None:
     flags = ("--archs", "--alpha", "15", "--alpha", "30", "--image-size", "32")
     first = run_cli("info", *flags, "--print-config")
     assert (first.code, first.stderr) == (0, "")
-    assert yaml.safe_load(first.stdout) == {"archs": True, "alpha": [15, 30], "image_size": [32]}
+    assert yaml.safe_load(first.stdout) == {
+        "dataset": None,
+        "data_dir": None,
+        "archs": True,
+        "alpha": [15, 30],
+        "image_size": [32],
+    }
     (tmp_path / "archs.yaml").write_bytes(first.stdout)
     assert (
         run_cli("info", "--config", "archs.yaml", "--json").stdout == run_cli("info", *flags, "--json").stdout

@@ -51,7 +51,7 @@ def test_json_is_one_document(run_cli: Cli, tiny_flags: Flags, trained: Path, tm
     done = run_cli("train", *tiny_flags, "--json", "-q", "-o", "net.safetensors", "--snapshots", "0,2")
     assert (done.code, done.stderr) == (0, "")
     found = json.loads(done.stdout)
-    assert list(found) == ["schema", "out", "files", "model", "metrics", "epochs"]
+    assert list(found) == ["schema", "out", "files", "model", "dataset", "metrics", "epochs"]
     assert found["schema"] == "lcstool.train/1"
     assert found["files"] == ["net.epoch0.safetensors", "net.epoch2.safetensors", "net.safetensors"]
     assert found["out"] == "net.safetensors"
@@ -163,7 +163,9 @@ def test_leaves_are_made_once_and_kept_where_asked(run_cli: Cli, tmp_path: Path)
     done = run_cli("train", *flags, LCSTOOL_DATA=str(data))
     assert (done.code, done.stderr) == (0, "")
     assert json.loads(done.stdout)["model"]["args"]["classes"] == 10
-    assert [path.name for path in data.iterdir()] == ["leaves-v1-9.safetensors"]
+    (entry,) = (data / "decoded").glob("*.safetensors")
+    assert entry.name.startswith("leaves-")
+    assert "-9x9-" in entry.name
 
 
 def test_the_module_and_the_script_are_one(trained: Path) -> None:

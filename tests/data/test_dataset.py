@@ -1,5 +1,6 @@
-"""Subsets, validation splits, digests and the fixed map from stored images to a network's input."""
+"""Subsets, validation splits, classes and the fixed map from stored images to a network's input."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ import pytest
 import torch
 
 from lcstool.data import load_dataset
-from lcstool.data.dataset import ImageDataset
+from lcstool.data.dataset import ImageDataset, Split, check_labels, chosen_classes
 from lcstool.data.preprocess import Preprocess, pixel_permutation
-from lcstool.errors import BadInputError
+from lcstool.errors import BadInputError, UsageError
 
 
 @pytest.fixture
@@ -34,8 +35,7 @@ def test_subsets_are_balanced_and_follow_the_seed(dataset: ImageDataset) -> None
     again, other = (dataset.with_train_size(18, generator(seed)) for seed in (0, 1))
     assert again.train.images.equal(found.train.images)
     assert not other.train.images.equal(found.train.images)
-    assert len({dataset.digest, found.digest, other.digest}) == 3
-    assert again.digest == found.digest
+    assert {found.digest, other.digest} == {dataset.digest}  # it says which images these are, not how many
 
 
 def test_the_validation_split_is_cut_from_training_alone(dataset: ImageDataset) -> None:
@@ -115,27 +115,56 @@ def test_an_unusable_input_description(change: dict[str, Any]) -> None:
         Preprocess.from_json(fields, 1, "net")
 
 
-def test_the_leaves_are_kept_and_a_damaged_copy_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("names", "chosen", "labels", "said"),
+    [
+        (("cat", "dog", "emu"), ("emu", "0"), [2, 0], []),
+        (("cat", "dog", "emu"), ("1, cat",), [1, 0], []),
+        (("0", "1", "2"), ("2,0",), [2, 0], []),
+        (("1", "2", "3"), ("3", "1"), [2, 0], ["class 1: the class of the name 1 (number 0), not number 1 (named 2)"]),
+        (("1", "2", "3"), ("3", "0"), [2, 0], ["class 0: number 0 (named 1); none has this name"]),
+        (("3", "cat"), ("3", "1"), [0, 1], []),
+        (("10", "2"), ("1", "10"), [1, 0], ["class 1: number 1 (named 2); none has this name"]),
+    ],
+)  # fmt: skip
+def test_classes_by_name_or_number(
+    names: tuple[str, ...],
+    chosen: tuple[str, ...],
+    labels: list[int],
+    said: list[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    made: list[int] = []
+    caplog.set_level(logging.INFO, logger="lcstool")
+    assert chosen_classes(names, chosen) == labels
+    assert [record.getMessage() for record in caplog.records] == said
 
-    def few(side: int) -> Any:
-        made.append(side)
-        images = torch.zeros(10, 3, side, side, dtype=torch.uint8)
-        return images, torch.arange(10), images, torch.arange(10)
 
-    monkeypatch.setattr("lcstool.data.builtin.make_leaves", few)
+@pytest.mark.parametrize(
+    "chosen", [("bird", "cat"), ("3", "cat"), ("-1", "cat"), ("cat",), ("cat", "0"), ("cat", "")]
+)
+def test_classes_that_are_not_there(chosen: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=r"unknown class|expected two or more different ones"):
+        chosen_classes(("cat", "dog", "emu"), chosen)
 
-    def load(**options: Any) -> ImageDataset:
-        return load_dataset("leaves", (8, 8), tmp_path / "cache", **options)
 
-    load(keep=False)
-    assert list(tmp_path.iterdir()) == []
-    first, second = load(), load()
-    assert first.digest == second.digest
-    assert made == [8, 8]
-    (cache,) = (tmp_path / "cache").iterdir()
-    cache.write_bytes(cache.read_bytes()[:-1])
-    assert load().digest == first.digest
-    assert made == [8, 8, 8]
+def test_labels_are_checked(dataset: ImageDataset) -> None:
+    check_labels(dataset, "x")
+    odd = replace(dataset, test=Split(dataset.test.images, dataset.test.labels + 1))
+    with pytest.raises(BadInputError, match="x: test labels run from 1 to 4; expected 0 to 3"):
+        check_labels(odd, "x")
+    check_labels(odd, "x", test=False)
+    gap = replace(dataset, class_names=("a", "b", "c", "d", "e"))
+    with pytest.raises(BadInputError, match=r"x: class 4 \(e\) has no train image"):
+        check_labels(gap, "x")
+    check_labels(gap, "x", every_class=False)
+
+
+def test_a_cut_keeps_the_digest_and_all_splits_lose_the_other_classes(dataset: ImageDataset) -> None:
+    whole = replace(dataset, validation=dataset.test)
+    found = whole.with_classes(("3", "1"))
+    assert found.digest == dataset.digest
+    assert found.class_names == ("3", "1")
+    assert found.validation is not None
+    for split in (found.train, found.test, found.validation):
+        assert set(split.labels.tolist()) == {0, 1}
+    assert found.train.images.equal(dataset.train.images[dataset.train.labels % 2 == 1])

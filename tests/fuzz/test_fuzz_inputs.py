@@ -6,15 +6,18 @@ import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
 from fuzz.fuzzing import TooSlow, counts, fuzz, limits, mutated, replaced_values, report
+from PIL import Image
 
 from lcstool.cli.config_file import resolve
 from lcstool.data import load_dataset
+from lcstool.data.pictures import picture_size, read_picture
 from lcstool.errors import UsageError
 from lcstool.stages.bound.config import BoundConfig
 from lcstool.stages.embed.config import EmbedConfig
@@ -68,6 +71,9 @@ def odd_archive(seeds: list[bytes]) -> Make:
             np.zeros((4, 1, 1, 1), np.uint8), np.zeros((3, 8, 8, 3), np.uint8), np.zeros((4, 8, 8, 40), np.uint8),
             np.zeros(4, dtype=[("a", "i4")]), np.array([None, {}], dtype=object), np.full(4, np.nan),
             np.zeros((4, 8), np.uint8), np.zeros((1,) * 20, np.uint8), np.array([2**64 - 1] * 4, np.uint64),
+            np.zeros((4, 3, 8, 8), np.uint8), np.zeros((8, 8, 3, 4), np.uint8), np.zeros((4, 3, 8, 3), np.uint8),
+            images / np.float32(255), images / 7, np.eye(4), np.ones((4, 2)), labels[:, None], labels + 1,
+            np.full((4, 8, 8, 3), "a"), np.array([["a", "b"]] * 4), np.zeros((4, 8, 8, 3), dtype=[("a", "i4")]),
         ]  # fmt: skip
         arrays = {
             "train_images": images,
@@ -99,6 +105,38 @@ def test_archives(tmp_path: Path, num_cases: int) -> None:
     report("archives", outcomes)
     assert outcomes["accepted"] > 0
     assert outcomes["BadInputError"] > num_cases / 3
+
+
+def picture_bytes(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def picture_seeds() -> list[bytes]:
+    colours = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
+    rgb, deep = Image.fromarray(colours[..., :3]), Image.fromarray(colours[..., 0].astype(np.uint16) * 257)
+    seeds = [picture_bytes(rgb, kind) for kind in ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")]
+    seeds += [picture_bytes(deep, kind) for kind in ("PNG", "TIFF", "PPM")]
+    seeds += [
+        picture_bytes(rgb.quantize(7), "PNG", transparency=b"\x07"),
+        picture_bytes(rgb.convert("CMYK"), "JPEG"),
+    ]
+    return [*seeds, picture_bytes(Image.fromarray(colours), "PNG"), picture_bytes(deep.convert("F"), "TIFF")]
+
+
+@pytest.mark.parametrize("num_cases", counts())
+def test_pictures(tmp_path: Path, num_cases: int) -> None:
+    def target(path: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of odd metadata
+            picture_size(path)
+            read_picture(path, (6, 5))
+
+    seeds = picture_seeds()
+    outcomes = fuzz(lambda draw: mutated(seeds, draw), target, tmp_path / "case.png", num_cases, 5)
+    report("pictures", outcomes)
+    assert min(outcomes["accepted"], outcomes["BadInputError"]) > num_cases / 10
 
 
 # Configurations

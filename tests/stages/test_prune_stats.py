@@ -130,7 +130,7 @@ def test_permuted_pixels_are_put_back(run_train: Train, tiny_config: Callable[..
         for name in ("permuted.safetensors", "plain.safetensors")
     )
     for report in (one, other):
-        del report["file"], report["epoch"]
+        del report["file"], report["epoch"], report["dataset"]
     assert one == other
 
 
@@ -240,8 +240,10 @@ def test_what_cannot_change_a_pruned_file_is_not_in_it(s_fc: Path, tiny_npz: Pat
     )
     check_irrelevant(s_fc, {"threshold": 0.01}, looks | {"seed": 1, "dataset": data, "scope": "layer"}, names)
     compacted = {"threshold": 0.01, "compact": True}
-    check_irrelevant(s_fc, compacted, looks, names | {"dataset"})
-    check_irrelevant(s_fc, compacted | {"dataset": data}, looks | {"seed": 1}, names | {"dataset"})
+    check_irrelevant(s_fc, compacted, looks, names | {"accuracy", "dataset"})
+    check_irrelevant(
+        s_fc, compacted | {"dataset": data}, looks | {"seed": 1}, names | {"accuracy", "dataset"}
+    )
     header = open_checkpoint(s_fc.with_name("out0.safetensors")).header
     assert header is not None
     assert header.history[-1]["config"]["dataset"] == f"npz:{tiny_npz.name}"
@@ -249,7 +251,7 @@ def test_what_cannot_change_a_pruned_file_is_not_in_it(s_fc: Path, tiny_npz: Pat
 
 
 def test_what_cannot_change_the_statistics_is_not_in_them(s_fc: Path, tiny_npz: Path) -> None:
-    names = {"input", "locality", "discover", "dataset"}
+    names = {"input", "locality", "discover", "accuracy", "dataset"}
     check_irrelevant(
         s_fc, {"dataset": f"npz:{tiny_npz}"}, {"device": "auto", "scope": "layer"}, names | {"units", "draws"}
     )

@@ -9,6 +9,7 @@ import pytest
 from lcstool.choices import AUGMENTATIONS as AUGMENTATION_NAMES
 from lcstool.data.augment import AUGMENTATIONS
 from lcstool.errors import UsageError
+from lcstool.parsing import parse_labels
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.loop import learning_rate
 from lcstool.stages.train.switch_times import switch_times
@@ -172,7 +173,7 @@ def test_every_field_has_help_and_a_panel() -> None:
     ("text", "component"), [("true", None), ("random", None), ("pca:0", 0), ("pca:26", 26)]
 )
 def test_labels(text: str, component: int | None) -> None:
-    assert TrainConfig(labels=text).label_component() == component
+    assert parse_labels(TrainConfig(labels=text).labels) == component
 
 
 @pytest.mark.parametrize(

@@ -128,9 +128,13 @@ def test_settings_that_the_initial_model_has_already_fixed_are_not_silently_igno
 @pytest.mark.parametrize(
     ("sizes", "changes", "said"),
     [
-        ({"side": 12}, {}, r"takes images of shape \[3, 16, 16\] \(C, H, W\), npz has \[3, 12, 12\]"),
-        ({"channels": 1}, {}, "takes images of shape"),
-        ({"classes": 2}, {}, "has 4 classes, npz has 2"),
+        ({}, {"image_size": "12"}, "takes images of 16x16 pixels, --image-size says 12"),
+        (
+            {"channels": 1},
+            {},
+            r"takes images of shape \[3, 16, 16\] \(C, H, W\), npz:other.npz has \[1, 16, 16\]",
+        ),
+        ({"classes": 2}, {}, "has 4 classes, npz:other.npz has 2"),
         ({}, {"arch": "s-conv"}, "holds s-fc, not s-conv"),
     ],
 )

@@ -3,26 +3,45 @@
 from dataclasses import dataclass
 
 from lcstool.errors import UsageError
-from lcstool.options import Config, option
+from lcstool.options import Config, data_dir_option, dataset_option, option
 
 _PANEL = "Architectures"
+_SIDES = (16, 32, 64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class InfoConfig(Config):
-    """One question: about a file, which is the argument, or about the architectures."""
+    """One question: about a file, which is the argument, about a data set, or about the architectures."""
 
     file: str | None = option(None, "A safetensors file.", "", argument=True, optional=True, recorded=False)
+    dataset: str | None = dataset_option(
+        "Data", "Describe this data set: how it is read, and where it is kept."
+    )
+    data_dir: str | None = data_dir_option("Data")
     archs: bool = option(False, "Print the parameter counts of all architectures.", _PANEL)
     alpha: tuple[int, ...] = option(
         (), "Base channels; may be repeated [default: the papers'].", _PANEL, at_least=1
     )
     image_size: tuple[int, ...] = option(
-        (16, 32, 64), "Side of the images in pixels; may be repeated.", _PANEL, at_least=1
+        _SIDES, "Side of the images in pixels; may be repeated. Of a data set one side.", _PANEL, at_least=1
     )
 
     def check(self) -> None:
-        if self.archs == (self.file is not None):
-            raise UsageError("give a file to describe, or --archs", hint="lcstool info net.safetensors")
+        if [self.file is not None, self.dataset is not None, self.archs].count(True) != 1:
+            raise UsageError(
+                "give a file to describe, or --dataset, or --archs", hint="lcstool info net.safetensors"
+            )
         if not self.archs:
-            self.refuse(("alpha", "image_size"), "without --archs")
+            self.refuse(("alpha",), "without --archs")
+        if self.file is not None:
+            self.refuse(("image_size", "data_dir"), "on a file")
+        if self.dataset is not None:
+            self.image_side()
+
+    def image_side(self) -> int | None:
+        """The side asked for of a data set's images; None for their own."""
+        if self.image_size == _SIDES:
+            return None
+        if len(self.image_size) > 1:
+            raise UsageError("a data set is described at one --image-size at a time")
+        return self.image_size[0]

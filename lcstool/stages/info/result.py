@@ -1,9 +1,12 @@
-"""What was found in a file, and the parameter counts of the architectures."""
+"""What was found in a file or a data set, and the parameter counts of the architectures."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
 from lcstool.checkpoint import Header
+from lcstool.data.dataset import ImageDataset, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +22,53 @@ class TensorSummary:
     @property
     def density(self) -> float:
         return self.nonzeros / self.num_elements if self.num_elements else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """A data set as every stage sees it.
+
+    Attributes:
+        dataset: At the size asked for.
+        mean, std: Of each channel over the training images, in units of white.
+    """
+
+    dataset: ImageDataset
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits that it has, by name."""
+        found = {
+            "train": self.dataset.train,
+            "validation": self.dataset.validation,
+            "test": self.dataset.test,
+        }
+        return {name: split for name, split in found.items() if split is not None and len(split)}
+
+    def counts(self, split: str) -> list[int]:
+        """Images of each class."""
+        found: list[int] = torch.bincount(
+            self.splits[split].labels, minlength=self.dataset.num_classes
+        ).tolist()
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": "lcstool.info-dataset/1",
+            "name": self.dataset.name,
+            "digest": self.dataset.digest,
+            "in_shape": list(self.dataset.in_shape),
+            "class_names": list(self.dataset.class_names),
+            "splits": [
+                {"split": name, "num_images": len(split), "num_images_of_class": self.counts(name)}
+                for name, split in self.splits.items()
+            ],
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "cache": None if self.dataset.entry is None else str(self.dataset.entry),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

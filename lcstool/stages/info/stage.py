@@ -1,20 +1,26 @@
-"""The info stage: read a file once and describe it, or count the parameters of all architectures."""
+"""The info stage: describe a file or a data set, or count the parameters of all architectures."""
+
+from pathlib import Path
 
 import torch
 
 from lcstool.checkpoint import Checkpoint, open_checkpoint
+from lcstool.data import load_dataset
+from lcstool.data.preprocess import Preprocess
 from lcstool.devices import memory_errors
 from lcstool.stages.info.config import InfoConfig
-from lcstool.stages.info.result import ArchitectureSizes, FileInfo, TensorSummary
+from lcstool.stages.info.result import ArchitectureSizes, DatasetInfo, FileInfo, TensorSummary
 from lcstool.stages.info.scaling import scaling_table
 
 
-def info(config: InfoConfig) -> FileInfo | ArchitectureSizes:
-    """Describe the file, or the architectures.
+def info(config: InfoConfig) -> FileInfo | DatasetInfo | ArchitectureSizes:
+    """Describe the file, the data set, or the architectures.
 
     Raises:
-        BadInputError: a file that cannot be read.
+        BadInputError: a file or data set that cannot be read.
     """
+    if config.dataset is not None:
+        return _dataset(config, config.dataset)
     if config.file is None:
         return ArchitectureSizes(scaling_table(config.alpha, config.image_size))
     checkpoint = open_checkpoint(config.file)
@@ -25,6 +31,15 @@ def info(config: InfoConfig) -> FileInfo | ArchitectureSizes:
             digest=checkpoint.digest(),
             tensors=tuple(_summary(checkpoint, name) for name in sorted(checkpoint.tensors)),
         )
+
+
+def _dataset(config: InfoConfig, name: str) -> DatasetInfo:
+    side = config.image_side()
+    folder = Path(config.data_dir) if config.data_dir else None
+    with memory_errors():
+        dataset = load_dataset(name, None if side is None else (side, side), folder)
+        constants = Preprocess.of(dataset.train.images, "channel", None)
+    return DatasetInfo(dataset=dataset, mean=constants.mean, std=constants.std)
 
 
 def _summary(checkpoint: Checkpoint, name: str) -> TensorSummary:
