@@ -1,22 +1,33 @@
 """Fixtures that several folders of tests share: tiny data, tiny runs, and the command as a real process."""
 
-import json
+import os
+
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # read when numpy and torch are imported; for each of the workers
+
+import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 import pytest
+from fork_client import Forked
+from hypothesis import settings
 from surroundings import environment, outputs_of
 
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.result import TrainResult
 from lcstool.stages.train.stage import train
 
+HERE = Path(__file__).parent
 CLASSES = 4
 
 
@@ -33,6 +44,13 @@ class Finished:
         return self.stderr.splitlines()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Property tests try fewer examples in the default run than where long tests are asked for."""
+    settings.register_profile("default run", max_examples=20, deadline=None)
+    settings.register_profile("long run", max_examples=100, deadline=None)
+    settings.load_profile("default run" if config.option.markexpr == "not long" else "long run")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Whatever makes or downloads data keeps it here, never in the user's own cache."""
@@ -43,20 +61,34 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def fork_server() -> Iterator["subprocess.Popen[str]"]:
-    """A process that has imported torch once and forks for every command."""
-    command = [sys.executable, str(Path(__file__).with_name("fork_server.py"))]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment()) as server:
-        yield server
-        assert server.stdin is not None
-        server.stdin.close()
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a process that has imported torch once and forks for every command."""
+    address = str(tmp_path_factory.mktemp("fork") / "server")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        number = listener.fileno()
+        command = [sys.executable, str(HERE / "fork_server.py"), str(number)]
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[number], env=environment())
+    with server:  # at its end standard input is closed, which ends the server
+        yield address
+
+
+@pytest.fixture(scope="session")
+def forked_python(fork_server: str) -> tuple[str, ...]:
+    """Words that stand in for `python` before `-m lcstool` or a script, and save the seconds of a start."""
+    return (sys.executable, "-IS", str(HERE / "fork_client.py"), fork_server)
+
+
+@pytest.fixture(scope="session")
+def forked_programs(forked_python: tuple[str, ...]) -> tuple[str, str]:
+    """Variables for the examples' Makefiles, whose programs are then forked."""
+    python = shlex.join(forked_python)
+    return (f"PYTHON={python}", f"LCSTOOL={python} -m lcstool")
 
 
 @pytest.fixture
-def run_cli(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, fork_server: "subprocess.Popen[str]"
-) -> Callable[..., Finished]:
+def run_cli(tmp_path: Path, fork_server: str) -> Callable[..., Finished]:
     """Run `lcstool ARGS` as a process in the test's own folder.
 
     It is forked from a process that knows torch already, since a start takes two seconds; `fresh=True` starts
@@ -72,48 +104,39 @@ def run_cli(
         file_bytes: int | None = None,
         **env: str,
     ) -> Finished:
-        argv = [str(arg) for arg in args]
-        if fresh:
-            command = [sys.executable, "-m", "lcstool", *argv]
-            done = subprocess.run(
-                command,
-                input=stdin,
-                capture_output=True,
-                cwd=tmp_path,
-                env=environment(**env),
-                timeout=120,
-                check=False,
-            )
-            return Finished(done.returncode, done.stdout, done.stderr.decode())
-        streams = tmp_path_factory.mktemp("streams")
-        names = {name: str(streams / name) for name in ("stdin", "stdout", "stderr")}
-        Path(names["stdin"]).write_bytes(stdin)
-        for name in ("stdout", "stderr"):  # a child killed at once never opens its own
-            Path(names[name]).touch()
-        assert fork_server.stdin is not None
-        assert fork_server.stdout is not None
-        request = {
-            "argv": argv,
-            "cwd": str(tmp_path),
-            "env": env,
-            "kill_after": kill_after,
-            "file_bytes": file_bytes,
-        }
-        fork_server.stdin.write(json.dumps(request | names) + "\n")
-        fork_server.stdin.flush()
-        code = json.loads(fork_server.stdout.readline())
-        return Finished(code, Path(names["stdout"]).read_bytes(), Path(names["stderr"]).read_text())
+        argv = ["-m", "lcstool", *map(str, args)]
+        surroundings = {"cwd": str(tmp_path), "env": environment(**env)}
+        with TemporaryFile() as given, TemporaryFile() as printed, TemporaryFile() as said:
+            given.write(stdin)
+            given.seek(0)
+            if fresh:
+                done = subprocess.run(
+                    [sys.executable, *argv],
+                    stdin=given,
+                    stdout=printed,
+                    stderr=said,
+                    timeout=120,
+                    **surroundings,
+                )
+                code = done.returncode
+            else:
+                streams = [stream.fileno() for stream in (given, printed, said)]
+                process = Forked(fork_server, argv, streams, file_bytes=file_bytes, **surroundings)
+                code = process.wait(kill_after)
+            for stream in (printed, said):
+                stream.seek(0)
+            return Finished(code, printed.read(), said.read().decode())
 
     return run
 
 
 @pytest.fixture
-def started_cli(tmp_path: Path) -> Callable[..., Any]:
+def started_cli(tmp_path: Path, forked_python: tuple[str, ...]) -> Callable[..., Any]:
     """Start `lcstool ARGS` without waiting for it; a context manager that leaves no process behind."""
 
     @contextmanager
     def start(*args: object, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
-        command = [sys.executable, "-m", "lcstool", *map(str, args)]
+        command = [*forked_python, "-m", "lcstool", *map(str, args)]
         with subprocess.Popen(command, cwd=tmp_path, env=environment(), **options) as process:
             try:
                 yield process

@@ -109,6 +109,7 @@ def test_one_module_owns_standard_output() -> None:
     assert users == {"lcstool.checkpoint.writer", "lcstool.cli.outputs", "lcstool.cli.streams"}
 
 
+@pytest.mark.long
 def test_help_answers_at_once() -> None:
     """CPU time of a process, the best of three: a busy machine must not fail it."""
 

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -47,8 +46,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def run(*command: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment())
+def run(*command: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment())
 
 
 def test_every_benchmark_is_run() -> None:
@@ -57,9 +56,11 @@ def test_every_benchmark_is_run() -> None:
 
 
 @pytest.mark.parametrize(("name", "sizes"), ALL)
-def test_a_benchmark_runs_and_writes_its_numbers(name: str, sizes: str, tmp_path: Path) -> None:
+def test_a_benchmark_runs_and_writes_its_numbers(
+    name: str, sizes: str, tmp_path: Path, forked_python: tuple[str, ...]
+) -> None:
     numbers = tmp_path / "numbers.json"
-    done = run(str(BENCHMARKS / f"{name}.py"), *sizes.split(), "--json", str(numbers))
+    done = run(*forked_python, BENCHMARKS / f"{name}.py", *sizes.split(), "--json", numbers)
     assert done.returncode == 0, done.stderr
     assert "|---|" in done.stdout
     document = json.loads(numbers.read_text(encoding="utf-8"))
@@ -68,10 +69,11 @@ def test_a_benchmark_runs_and_writes_its_numbers(name: str, sizes: str, tmp_path
         assert target["ratio"] > 0
 
 
-def test_ways_that_disagree_make_a_benchmark_fail(tmp_path: Path) -> None:
-    numbers = tmp_path / "numbers.json"
+def test_ways_that_disagree_make_a_benchmark_fail(tmp_path: Path, forked_python: tuple[str, ...]) -> None:
+    numbers, breaks = tmp_path / "numbers.json", tmp_path / "breaks.py"
+    breaks.write_text(BREAKS)
     sizes = TINY["locality_map"].split()
-    done = run("-c", BREAKS, str(BENCHMARKS), *sizes, "--json", str(numbers))
+    done = run(*forked_python, breaks, BENCHMARKS, *sizes, "--json", numbers)
     assert done.returncode == 1
     assert "pairs of one channel: the two ways differ by 1" in done.stderr
     assert not numbers.exists()

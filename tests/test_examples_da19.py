@@ -6,13 +6,10 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-
-from lcstool.cli.main import app
+from command_line import check
 
 DA19 = Path(__file__).parents[1] / "examples" / "da19"
 FIGURES = {f"fig{number}" for number in range(2, 13)}
@@ -41,10 +38,8 @@ def test_every_command_is_one_that_the_command_line_takes(
     assert stages.count("sharpness") == 2 * times
     assert stages.count("prune-stats") == 1
     assert stages.count("interpolate") >= 2
-    runner = CliRunner()
     for words in commands:
-        result = runner.invoke(app, [*words, "--print-config"])
-        assert result.exit_code == 0, f"{shlex.join(words)}\n{result.output}"
+        check(words)
         assert "  " not in shlex.join(words)
     outputs = [words[words.index("-o") + 1] for words in commands if "-o" in words]
     assert len(outputs) == len(set(outputs))
@@ -87,7 +82,7 @@ def test_every_target_has_a_recipe_in_the_file_that_draws_it() -> None:
 
 @needs_make
 def test_two_targets_are_made_once_and_a_further_switch_time_trains_one_network(
-    tmp_path: Path, tiny_npz: Path
+    tmp_path: Path, tiny_npz: Path, forked_programs: tuple[str, str]
 ) -> None:
     sizes = [
         "NET=--arch vanilla-cnn --alpha 2",
@@ -97,8 +92,7 @@ def test_two_targets_are_made_once_and_a_further_switch_time_trains_one_network(
     where = [
         f"OUT={tmp_path}",
         f"DATASET=npz:{tiny_npz}",
-        f"LCSTOOL={sys.executable} -m lcstool",
-        f"PYTHON={sys.executable}",
+        *forked_programs,
     ]
     arguments = ["fig7", "fig9", *where, *sizes, "FCN=--lr 0.01 --epochs 1", "TIMES=1"]
     command = ["make", "-C", str(DA19), *arguments]

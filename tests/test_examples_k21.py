@@ -8,16 +8,10 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.main import get_command
-from typer.testing import CliRunner
-
-from lcstool.cli.main import app
+from command_line import check
 
 FOLDER = Path(__file__).parents[1] / "examples" / "k21"
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -36,23 +30,6 @@ def printed(scale: str) -> list[str]:
     return done.stdout.replace("\\\n", " ").splitlines()
 
 
-@cache
-def whole() -> Any:
-    return get_command(app)
-
-
-def parse(arguments: list[str]) -> dict[str, Any]:
-    """The parameters of a command line, without running it; an unknown option or a wrong type raises."""
-    command: Any = whole()
-    context = command.make_context("lcstool", [*arguments], resilient_parsing=False)
-    rest = arguments
-    while hasattr(command, "resolve_command"):
-        name, command, rest = command.resolve_command(context, rest)
-        context = command.make_context(name, [*rest], parent=context)
-    parameters: dict[str, Any] = context.params
-    return parameters
-
-
 @needs_make
 @pytest.mark.parametrize("scale", ["demo", "small", "paper"])
 def test_every_command_parses(scale: str) -> None:
@@ -64,9 +41,7 @@ def test_every_command_parses(scale: str) -> None:
                 continue
             assert words[1] == "linear"
             stages.append(words[2])
-            assert parse(words[1:])
-            result = CliRunner().invoke(app, [*words[1:], "--print-config"])
-            assert result.exit_code == 0, result.output
+            check(words[1:])
     assert stages.count("ends") == 5
     assert {"train", "scan", "certify", "probe", "critical"} <= set(stages)
 
@@ -90,7 +65,7 @@ def test_what_does_not_parse_is_found() -> None:
         ["no-stage"],
     ):
         with pytest.raises(Exception, match=r"(?i)no such|missing"):
-            parse(wrong)
+            check(wrong)
 
 
 @needs_make
@@ -123,9 +98,9 @@ def test_words_for_roots() -> None:
 
 
 @needs_make
-def test_a_target_is_made_and_then_left_alone(tmp_path: Path) -> None:
+def test_a_target_is_made_and_then_left_alone(tmp_path: Path, forked_programs: tuple[str, str]) -> None:
     sizes = ["POINTS=2", "PLAIN=2,2_1,1_3", "SEARCHES=20"]
-    programs = [f"LCSTOOL={sys.executable} -m lcstool", f"PYTHON={sys.executable}", f"OUT={tmp_path}"]
+    programs = [*forked_programs, f"OUT={tmp_path}"]
     done = make("critical", *programs, *sizes)
     assert done.returncode == 0, done.stderr[-2000:]
     critical = json.loads((tmp_path / "critical.json").read_text())

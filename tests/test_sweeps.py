@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -45,9 +44,11 @@ def test_the_makefile_runs_each_point_once(scale: str, runs: int, tmp_path: Path
 
 
 @needs_make
-def test_the_makefile_makes_its_table(tmp_path: Path, tiny_npz: Path) -> None:
+def test_the_makefile_makes_its_table(
+    tmp_path: Path, tiny_npz: Path, forked_programs: tuple[str, str]
+) -> None:
     """At its smallest, then with one seed more: only that is run."""
-    command = ["make", "-C", str(EXAMPLES / "sweep"), f"OUT={tmp_path}", f"LCSTOOL={sys.executable} -m lcstool",
+    command = ["make", "-C", str(EXAMPLES / "sweep"), f"OUT={tmp_path}", *forked_programs,
                f"DATASET=npz:{tiny_npz}", "SIZE=--alpha 1 --epochs 1 --batch-size 16", "LAMBDAS=1e-3",
                "BETAS=3"]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -1,11 +1,10 @@
 """A command line for tiny runs, and a trained model to look at."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from surroundings import environment
 
 
 @pytest.fixture(scope="session")
@@ -18,10 +17,11 @@ def tiny_flags(tiny_npz: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, tiny_flags: tuple[str, ...]) -> Path:
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, tiny_flags: tuple[str, ...], forked_python: tuple[str, ...]
+) -> Path:
     """The file of such a run; read-only to its users."""
     path = tmp_path_factory.mktemp("trained") / "net.safetensors"
-    command = [sys.executable, "-m", "lcstool", "train", *tiny_flags, "-q", "-o", str(path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
-    subprocess.run(command, check=True, capture_output=True, env=environment, cwd=path.parent, timeout=120)
+    command = [*forked_python, "-m", "lcstool", "train", *tiny_flags, "-q", "-o", str(path)]
+    subprocess.run(command, check=True, capture_output=True, env=environment(), cwd=path.parent, timeout=120)
     return path

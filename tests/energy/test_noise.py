@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from amounts import few_or_many
 from torch import Tensor
 
 from lcstool.energy import Images, PatchBasis, chance_band, dense_noise, pearson
@@ -22,14 +23,16 @@ def squared_energies(num_units: int, image: tuple[int, int], basis: PatchBasis) 
 @pytest.mark.parametrize(
     ("kernel", "image"), [((3, 3), (16, 16)), ((2, 4), (3, 9)), ((3, 3), (3, 3)), ((1, 3), (2, 4))]
 )
+@pytest.mark.parametrize("draws", few_or_many(5_000, 20_000))
 def test_the_covariance_is_that_of_units_drawn(
-    images_NCHW: Tensor, kernel: tuple[int, int], image: tuple[int, int]
+    images_NCHW: Tensor, kernel: tuple[int, int], image: tuple[int, int], draws: int
 ) -> None:
     basis = PatchBasis.of([images_NCHW], kernel)
     found = dense_noise(basis, image)
-    drawn = torch.from_numpy(np.cov(squared_energies(20_000, image, basis).numpy().T))
+    drawn = torch.from_numpy(np.cov(squared_energies(draws, image, basis).numpy().T))
     scale = drawn.diagonal().max().item()
-    torch.testing.assert_close(found, drawn, rtol=0.04, atol=0.03 * scale)
+    spread = (20_000 / draws) ** 0.5
+    torch.testing.assert_close(found, drawn, rtol=0.04 * spread, atol=0.03 * spread * scale)
 
 
 def test_dense_units_correlate_more_widely_by_chance(basis: PatchBasis) -> None:

@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from amounts import few_or_many
 
 from lcstool.checkpoint import open_checkpoint
 
 Cli = Callable[..., Any]
 FLAGS = ("--alpha", "1", "--batch-size", "16", "--augment", "none", "--device", "cpu")
-
-
-def kills() -> list[Any]:
-    return [pytest.param(5, id="few"), pytest.param(60, id="many", marks=pytest.mark.long)]
 
 
 @pytest.fixture
@@ -51,7 +48,7 @@ def commands(data: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], tuple[st
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("num_kills", kills())
+@pytest.mark.parametrize("num_kills", few_or_many(5, 60))
 @pytest.mark.parametrize("name", ["train", "embed", "interpolate"])
 def test_killed_at_random_moments(
     name: str, num_kills: int, networks: tuple[str, ...], run_cli: Cli, tmp_path: Path

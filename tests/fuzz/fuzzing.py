@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from lcstool.errors import LcsError
 
 SECONDS = 20
@@ -131,11 +129,6 @@ def fuzz(
             if refused is not None and ("\n" in refused.message or len(refused.message) > 2000):
                 raise AssertionError(f"case {case}: not one line: {refused.message[:4000]!r}")
     return outcomes
-
-
-def counts() -> list[Any]:
-    """A few cases, or the many of the long run."""
-    return [pytest.param(300, id="few"), pytest.param(20_000, id="many", marks=pytest.mark.long)]
 
 
 def report(target: str, outcomes: Counter[str]) -> None:

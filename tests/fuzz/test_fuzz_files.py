@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fuzz.fuzzing import counts, fuzz, mutated, replaced_values, report
+from amounts import few_or_many
+from fuzz.fuzzing import fuzz, mutated, replaced_values, report
 
 from lcstool.checkpoint import Header, open_checkpoint, write_checkpoint
 from lcstool.codes import CODES
@@ -121,7 +122,7 @@ def read_checkpoint(path: Path) -> None:
         count_layer(weight)
 
 
-@pytest.mark.parametrize("num_cases", counts())
+@pytest.mark.parametrize("num_cases", few_or_many(300, 20_000))
 def test_checkpoints(checkpoints: list[bytes], tmp_path: Path, num_cases: int) -> None:
     outcomes = fuzz(odd_checkpoint(checkpoints), read_checkpoint, tmp_path / "case.safetensors", num_cases, 1)
     report("checkpoints", outcomes)
@@ -185,7 +186,7 @@ def odd_code(seeds: list[bytes]) -> Make:
     return make
 
 
-@pytest.mark.parametrize("num_cases", counts())
+@pytest.mark.parametrize("num_cases", few_or_many(300, 20_000))
 def test_decoders(codes: list[bytes], tmp_path: Path, num_cases: int) -> None:
     for seed in codes:
         (tmp_path / "whole.safetensors").write_bytes(seed)

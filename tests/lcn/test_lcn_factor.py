@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lcstool.errors import BadInputError
@@ -68,7 +69,7 @@ def members(draw: st.DrawFn) -> tuple[LinearConvArchitecture, list[torch.Tensor]
 
 
 @given(member=members(), scale=st.sampled_from([1.0, -3e-3, 250.0]))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_they_multiply_back_and_none_is_missing(
     member: tuple[LinearConvArchitecture, list[torch.Tensor], list[Root]], scale: float
 ) -> None:
@@ -90,7 +91,7 @@ def test_they_multiply_back_and_none_is_missing(
 
 
 @given(index=st.integers(0, len(SMALL) - 1), seed=st.integers(0, 2**20))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_the_layers_that_made_a_filter_are_among_its_factorizations(index: int, seed: int) -> None:
     architecture, generator = SMALL[index], stream(seed, "layers")
     filters = [torch.randn(k, generator=generator, dtype=torch.float64) for k in architecture.kernels]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lcstool.errors import BadInputError
@@ -32,7 +33,7 @@ def layers(draw: st.DrawFn) -> tuple[LinearConvArchitecture, list[torch.Tensor]]
 
 
 @given(both=layers())
-@settings(max_examples=400, deadline=None)
+@examples(400)
 def test_rank_drops_iff_a_factor_is_shared(both: tuple[LinearConvArchitecture, list[torch.Tensor]]) -> None:
     architecture, filters = both
     drops = jacobian_rank(filters, architecture) < architecture.dimension

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from amounts import few_or_many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,9 +32,10 @@ def random_filters(size: int, number: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("architecture", SMALL, ids=lambda own: f"{own.kernels}{own.strides}")
-def test_filling_is_what_random_filters_say(architecture: LinearConvArchitecture) -> None:
+@pytest.mark.parametrize("number", few_or_many(30, 150))
+def test_filling_is_what_random_filters_say(architecture: LinearConvArchitecture, number: int) -> None:
     """All, some or none of them factorise; where some, those with enough real roots."""
-    filters_NK = random_filters(architecture.end_size, 150)
+    filters_NK = random_filters(architecture.end_size, number)
     factorise = [count_factorizations(own_K, architecture) > 0 for own_K in filters_NK]
     members = [membership(own_K, architecture).is_member for own_K in filters_NK]
     assert members == factorise
@@ -50,15 +52,16 @@ def test_filling_is_what_random_filters_say(architecture: LinearConvArchitecture
 
 
 @pytest.mark.parametrize("size", [3, 4, 5])
-def test_the_fraction_of_members_is_that_of_real_rooted_filters(size: int) -> None:
+@pytest.mark.parametrize("number", few_or_many(100, 400))
+def test_the_fraction_of_members_is_that_of_real_rooted_filters(size: int, number: int) -> None:
     """Kernels of two entries need real roots alone."""
     architecture = LinearConvArchitecture((2,) * (size - 1), (1,) * (size - 1))
-    filters_NK = random_filters(size, 400, seed=1)
+    filters_NK = random_filters(size, number, seed=1)
     fraction = np.mean([membership(own_K, architecture).is_member for own_K in filters_NK])
-    many_NK = np.random.default_rng(5).normal(size=(20000, size))
+    many_NK = np.random.default_rng(5).normal(size=(50 * number, size))
     expected = np.mean([np.abs(np.roots(own).imag).max() == 0 for own in many_NK])
     assert 0 < fraction < 1
-    assert fraction == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 400))
+    assert fraction == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / number))
 
 
 @pytest.mark.parametrize("architecture", SMALL, ids=lambda own: f"{own.kernels}{own.strides}")

@@ -7,8 +7,9 @@ import pickle
 
 import pytest
 import torch
+from amounts import examples
 from embedded import embedded_model
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from models.networks import CHAINS, RESNET, images, with_uneven_norms
 from torch import Tensor, nn
@@ -98,7 +99,7 @@ def test_two_networks_come_closer_and_keep_their_functions(spec: ModelSpec) -> N
     ],
     ids=lambda spec: spec.arch,
 )
-@settings(max_examples=5, deadline=None)
+@examples(5)
 @given(seed=st.integers(0, 1000))
 def test_no_order_of_one_layer_is_better(spec: ModelSpec, seed: int) -> None:
     reference = network(spec, seed)

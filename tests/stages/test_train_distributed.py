@@ -259,40 +259,42 @@ def records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.fixture(scope="module")
-def whole_run(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> tuple[Path, str, str]:
-    """An uninterrupted run on two ranks: its file, stdout and stderr."""
-    folder = tmp_path_factory.mktemp("whole")
-    with torchrun(folder, *FLAGS, "--dataset", f"npz:{tiny_npz}", "-o", "net.safetensors") as process:
+def finished(folder: Path, flags: list[str]) -> tuple[str, str]:
+    """What an uninterrupted run on two ranks prints and says."""
+    with torchrun(folder, *flags, "-o", "net.safetensors") as process:
         stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr[-2000:]
-    return folder / "net.safetensors", stdout, stderr
+    return stdout, stderr
 
 
+@pytest.mark.torchrun
 def test_torchrun_gives_the_losses_of_one_process(
-    whole_run: tuple[Path, str, str], run_cli: Callable[..., Any], tmp_path: Path, tiny_npz: Path
+    run_cli: Callable[..., Any], tmp_path: Path, tiny_npz: Path
 ) -> None:
-    path, stdout, stderr = whole_run
-    run_cli("train", *FLAGS, "--dataset", f"npz:{tiny_npz}", "-o", "alone.safetensors", "-q")
-    alone, ranks = (
-        records(p) for p in (tmp_path / "alone.metrics.jsonl", path.with_name("net.metrics.jsonl"))
-    )
-    for found, expected in zip(ranks[:4], alone[:4], strict=True):
+    flags = [*FLAGS, "--epochs", "4", "--dataset", f"npz:{tiny_npz}"]
+    (tmp_path / "ranks").mkdir()
+    stdout, stderr = finished(tmp_path / "ranks", flags)
+    run_cli("train", *flags, "-o", "alone.safetensors", "-q")
+    alone, ranks = (records(tmp_path / name) for name in ("alone.metrics.jsonl", "ranks/net.metrics.jsonl"))
+    for found, expected in zip(ranks, alone, strict=True):
         for name in ("train_loss_nats", "test_loss_nats"):
             assert found[name] == pytest.approx(expected[name], rel=1e-5)
     assert stdout.count("test accuracy") == 1
-    assert stderr.count("epoch 40/40") == 1
+    assert stderr.count("epoch 4/4") == 1
     assert "Traceback" not in stderr
-    assert {file.name for file in path.parent.iterdir()} == {"net.safetensors", "net.metrics.jsonl"}
-    shown = run_cli("info", path, "--json")
+    made = {file.name for file in (tmp_path / "ranks").iterdir()}
+    assert made == {"net.safetensors", "net.metrics.jsonl"}
+    shown = run_cli("info", "ranks/net.safetensors", "--json")
     assert json.loads(shown.stdout)["history"][-1]["world_size"] == 2
 
 
-def test_a_killed_rank_ends_the_job_and_the_job_goes_on(
-    whole_run: tuple[Path, str, str], tmp_path: Path, tiny_npz: Path
-) -> None:
+@pytest.mark.torchrun
+@pytest.mark.long
+def test_a_killed_rank_ends_the_job_and_the_job_goes_on(tmp_path: Path, tiny_npz: Path) -> None:
     """The resumed run is the uninterrupted one bit for bit: sums over as many ranks round alike."""
     flags = [*FLAGS, "--dataset", f"npz:{tiny_npz}", "-o", "net.safetensors", "-q"]
+    (tmp_path / "whole").mkdir()
+    finished(tmp_path / "whole", flags)
     partial = tmp_path / "net.partial.safetensors"
     with torchrun(tmp_path, *flags) as process:
         wait_for(partial)
@@ -310,9 +312,12 @@ def test_a_killed_rank_ends_the_job_and_the_job_goes_on(
     with torchrun(tmp_path, *flags, "--resume") as process:
         _, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr[-2000:]
-    assert (tmp_path / "net.safetensors").read_bytes() == whole_run[0].read_bytes()
+    whole = (tmp_path / "whole" / "net.safetensors").read_bytes()
+    assert (tmp_path / "net.safetensors").read_bytes() == whole
 
 
+@pytest.mark.torchrun
+@pytest.mark.long
 def test_a_signal_stops_all_ranks_at_the_same_step(tmp_path: Path, tiny_npz: Path) -> None:
     """Sent to every process, as a scheduler does, while torchrun passes it on once more."""
     flags = [*FLAGS, "--epochs", "4000", "--dataset", f"npz:{tiny_npz}", "-o", "net.safetensors", "-q"]

@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ Config = Callable[..., TrainConfig]
 Found = dict[str, list[dict[str, Any]]]  # of each run, by name: what each rank found
 
 SCRIPT = Path(__file__).parents[1] / "split_runs.py"
+PATHS = {"PYTHONPATH": f"{SCRIPT.parent}:{SCRIPT.parents[1]}"}
 FP64: dict[str, Any] = {"precision": "fp64", "shard": "always"}
 SAME: dict[str, dict[str, Any]] = {
     "beta-lasso": {"augment": "crop-flip", "lambda_conv": 0.01, "lambda_fc": 0.01, "batch_size": 15},
@@ -46,8 +49,16 @@ SAME: dict[str, dict[str, Any]] = {
 PARTS = {"optim": "sgd", "momentum": 0.9, "augment": "crop-flip"}
 
 
-@pytest.fixture(scope="module")
-def split_runs(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> tuple[Path, Found]:
+@pytest.fixture(
+    scope="module",
+    params=["forked", pytest.param("torchrun", marks=[pytest.mark.torchrun, pytest.mark.long])],
+)
+def split_runs(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_npz: Path,
+    forked_python: tuple[str, ...],
+) -> tuple[Path, Found]:
     """All runs of this file, in one job of two ranks."""
     folder = tmp_path_factory.mktemp("split")
     base = {"dataset": f"npz:{tiny_npz}", "alpha": 1, "epochs": 2, "batch_size": 16, "augment": "none",
@@ -77,27 +88,59 @@ def split_runs(tmp_path_factory: pytest.TempPathFactory, tiny_npz: Path) -> tupl
         for name, entry in runs.items()
     ]
     (folder / "runs.json").write_text(json.dumps(listed))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    stderr = output_of([*command, str(SCRIPT), str(folder / "runs.json")])
-    assert "Warning" not in stderr
+    arguments = [str(SCRIPT), str(folder / "runs.json")]
+    said = torchrun(arguments) if request.param == "torchrun" else forked_ranks(forked_python, arguments)
+    assert "Warning" not in said
     ranks = [json.loads((folder / f"runs.json.{rank}").read_text()) for rank in range(2)]
     return folder, {name: [rank[index] for rank in ranks] for index, name in enumerate(runs)}
 
 
-def output_of(command: list[str]) -> str:
-    """What a job of several ranks says on stderr; none of them is left behind."""
-    paths = {"PYTHONPATH": f"{SCRIPT.parent}:{SCRIPT.parents[1]}"}
+def forked_ranks(forked_python: tuple[str, ...], arguments: list[str]) -> str:
+    """What two ranks say on stderr that are started as torchrun starts them, but know torch already."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    with ExitStack() as jobs:
+        ranks = [
+            jobs.enter_context(
+                subprocess.Popen(
+                    [*forked_python, *arguments],
+                    env=environment(**PATHS, **master, RANK=str(rank), LOCAL_RANK=str(rank)),
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for rank in range(2)
+        ]
+        for rank in ranks:
+            jobs.callback(rank.kill)
+        said = "".join(rank.communicate(timeout=200)[1] for rank in ranks)
+        assert [rank.returncode for rank in ranks] == [0, 0], said[-3000:]
+    return said
+
+
+def torchrun(arguments: list[str]) -> str:
+    """What two ranks of torchrun say on stderr; none of them is left behind."""
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        *arguments,
+    ]
     with subprocess.Popen(
-        command, env=environment(**paths), stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, env=environment(**PATHS), stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as job:
         try:
-            stderr = job.communicate(timeout=200)[1]
+            said = job.communicate(timeout=200)[1]
         except subprocess.TimeoutExpired:
             for pid in (job.pid, *pids(job).values()):
                 os.kill(pid, signal.SIGKILL)
             raise
-    assert job.returncode == 0, stderr[-3000:]
-    return stderr
+    assert job.returncode == 0, said[-3000:]
+    return said
 
 
 def alone_part(fields: dict[str, Any], out: Path) -> None:

@@ -90,7 +90,7 @@ def test_an_epoch_reads_nothing_back(
     assert run_epochs(meta_loop(**RUNS[name]), monkeypatch) == 8
 
 
-@pytest.mark.parametrize("steps_ahead", [1, 3])
+@pytest.mark.parametrize("steps_ahead", [1, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.parametrize("augment", AUGMENTATIONS)
 def test_no_augmentation_waits(
     meta_loop: Callable[..., Loop], monkeypatch: pytest.MonkeyPatch, augment: str, steps_ahead: int

@@ -132,7 +132,10 @@ def test_the_linear_cnn_is_for_two_classes_and_images_no_smaller_than_its_kernel
         ModelSpec(arch="linear-cnn", image=(7, 9), channels=1, classes=2, kernel_size=8)
 
 
-@pytest.mark.parametrize("name", ["vgg11", "vgg13", "vgg16-bn", "vgg19"])
+@pytest.mark.parametrize(
+    "name",
+    ["vgg11", *(pytest.param(name, marks=pytest.mark.long) for name in ("vgg13", "vgg16-bn", "vgg19"))],
+)
 def test_vggs_are_those_of_torchvision_up_to_the_linear_layer(name: str) -> None:
     """The same layers in the same order, and, given the same weights, the same maps."""
     import torchvision

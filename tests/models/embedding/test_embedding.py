@@ -110,7 +110,16 @@ def test_a_wrong_weight_is_noticed() -> None:
         torch.testing.assert_close(embedded(images), model(images), rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["vgg11_bn", "resnet18", "squeezenet1_1", "mobilenet_v2", "densenet121"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18",
+        "squeezenet1_1",
+        "mobilenet_v2",
+        "densenet121",
+        pytest.param("vgg11_bn", marks=pytest.mark.long),
+    ],
+)
 def test_torchvision_networks_equal_their_embedding(name: str) -> None:
     spec = ModelSpec(arch=f"torchvision:{name}", image=(33, 32), channels=3, classes=4)
     model = empty_model(spec).to_empty(device="cpu").eval()

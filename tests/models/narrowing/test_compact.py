@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from models.narrowing.pruned import (
     EMBEDDED,
@@ -58,7 +59,7 @@ def test_it_goes_through_a_file(name: str, to: str, norm: str, pad: bool, tmp_pa
     assert build_model(spec)(torch.zeros(2, *spec.in_shape)).shape == (2, spec.classes)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     case=st.sampled_from(CASES),
     dead=st.floats(0, 1),
