@@ -1,21 +1,23 @@
-"""Time of the beta-LASSO step: the masked-index way, the plain reference, and one compiled pass.
+"""Time of the beta-LASSO update: by a masked index, by the plain reference, and in one compiled pass.
 
     python benchmarks/beta_lasso.py [--sizes 1e6,10e6,25e6] [--rounds 15] [--threads 1] [--device cpu] [--json FILE]
         [--peer-dir DIR]
 
-All ways are interleaved in one process with their ceiling, a copy of as many weights; take the least times, the others
-show how busy the machine was. After the last round the weights of all ways must be equal bit for bit, and so must the
-counts, or the benchmark fails. A copy also fetches the lines it overwrites, which an update in place has read anyway,
-so an update can be faster than its floor. Three tables:
+All ways take turns in one process, together with a copy of as many weights, which shows how fast memory is. Compare the
+least times; the others show how busy the machine was. After the last round all ways must have the same weights, bit for
+bit, and the same counts, or the benchmark fails. The floor is 12 bytes a weight at the speed of the copy. An update can
+be faster than that: a copy also reads the memory that it overwrites, which an update in place has read already. There
+are three tables:
 
-- the update alone. `masked index` adds, takes signs, scales, adds, compares twice, combines and fills; it counts
-  nothing, `one pass` counts killed, regrown and non-zero weights as well;
-- the weight gradient of a square layer of as many weights, batch 512, with the update, beside that product alone;
-- a whole S-FC step, beside forward and backward alone; `in backward` makes gradients a block of rows at a time, each
-  used up before the next, so that its products may round otherwise: it may differ by a threshold.
+- the update alone. `masked index` adds, takes signs, scales, adds, compares twice, combines and fills. It counts
+  nothing, while `one pass` also counts the weights that became zero, that became non-zero, and that are not zero;
+- the weight gradient of a square layer of as many weights, batch 512, with the update, and that matrix product alone;
+- a whole S-FC step, and its forward and backward pass alone. `in backward` computes gradients a block of rows at a time
+  and updates weights with each block before the next. Its products may round differently, so its weights may differ
+  from the others by as much as the threshold.
 
-`peer` is the optimizer in src/optim.py of the checkout; it takes the sign after the gradient step, so it is timed but
-not compared.
+`peer` is the optimizer in src/optim.py of the checkout. It takes the sign after the gradient step, which is another
+update, so it is timed but not compared.
 """
 
 import argparse

@@ -1,18 +1,18 @@
-"""Time and memory of whole commands against the number of weights, over two decades, with the slopes.
+"""Time and memory of whole commands for 10^6 to 10^8 weights, and how fast they grow.
 
     python benchmarks/cost_curves.py [--weights 1e6,3e6,1e7,3e7,1e8] [--stages train,embed,prune-stats,bound,count]
         [--rounds 3] [--json FILE]
 
-Each command is a process of its own; its cost is what it takes above the same command on a network of at most some
-ten thousand weights, the least of the rounds. The slope is that of the logarithms, fitted from the second size on: 1
-is proportional.
+Each command runs in a process of its own. Its cost is what it takes more than the same command on a network of at most
+ten thousand weights or so, the least of the rounds. The slope is fitted to the logarithms of cost and size, from the
+second size on; a slope of 1 means that the cost is proportional to the number of weights.
 
-- train: S-FC on built-in images, five beta-LASSO steps of 512 images and the test set once;
-- embed: VanillaCNN at 32x32, against the weights of its embedding, all of them written;
+- train: S-FC on built-in images, five beta-LASSO steps of 512 images, and one evaluation of the test set;
+- embed: VanillaCNN at 32x32; the size is the number of weights after embedding, all of which are written;
 - prune-stats: S-FC at 32x32, 2 % of the first layer non-zero, locality of all layers on a sample of units;
-- bound: S-FC at 16x16, 1 % of all layers non-zero, every code written and read back; a third of the weights, since
-  files above 200 MiB are only counted;
-- count: `bound` by formula alone, on a file that says nothing of its network.
+- bound: S-FC at 16x16, 1 % of all layers non-zero, every code written and read back; with a third of the weights, since
+  for files above 200 MiB lengths are only computed by formula;
+- count: `bound` by formula alone, on a file that does not describe its network.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Time of a data set's second use, mapped from the cache of decoded images, beside decoding it each time.
+"""Time to load a data set again, from the cache of decoded images, compared with decoding it each time.
 
     python benchmarks/dataset_cache.py [--images 50000] [--files 5000] [--size 16] [--rounds 3] [--dataset NAME]
                                        [--json FILE]
 
-By default an archive of so many noise images of 32x32, a folder of so many JPEG files, and a fifth as many test images
-of each; or a data set of yours. The first use decodes and writes the cache; the second one finds it. All give the same
-content digest. CPU time counts, for decoding may use several threads. Memory is what a process takes more, at its peak,
-when it maps the images and reads them all, beside the libraries.
+The data sets are an archive of --images noise images of 32x32 and a folder of --files JPEG files, each with a fifth as
+many test images; or a data set of yours. The first use decodes the images and writes the cache; the second maps the
+cache into memory. All ways must give the same content digest. Compare CPU times, since decoding may use several
+threads. Memory is the peak of a process that maps the images and reads them all, without the memory of the libraries.
 """
 
 import argparse

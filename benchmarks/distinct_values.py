@@ -1,4 +1,4 @@
-"""Time of counting non-zeros and different values, beside numpy.unique on the same array; the counts must agree.
+"""Time of counting non-zeros and different values, compared with numpy.unique on the same array; counts must agree.
 
 python benchmarks/distinct_values.py [--size 1e8] [--rounds 2] [--json FILE]
 """

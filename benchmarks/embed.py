@@ -1,13 +1,13 @@
-"""Time and memory of the embedding of VanillaCNN and AlexNet, beside a plain triple loop over the same layers.
+"""Time and memory of embedding VanillaCNN and AlexNet, compared with a plain triple loop over the same layers.
 
     python benchmarks/embed.py [--image 32] [--rounds 5] [--device cpu] [--json FILE] [--peer-dir DIR]
 
-Ours and the loop are interleaved in one process and must agree entry for entry. The loop goes over output channels
-and positions and copies a filter to each, as the published script does; `ours, one buffer` makes the same matrix a
-channel at a time into a reused block, as `lcstool embed` does while it writes. The limit is a fill of as many entries
-with zeros. `peer` is cnn2fc in mappings.py of the checkout, which embeds padded inputs and copies the matrix into a
-layer, so it is timed but not compared. Peak memory is that of whole `lcstool embed` processes, dense and csr, less that
-of one that embeds a tiny network, in copies of the dense file.
+Ours and the loop take turns in one process and must agree in every entry. The loop goes over output channels and
+positions and copies a filter to each, as the published script does. `ours, one buffer` makes the same matrix one
+channel at a time in a reused block of memory, as `lcstool embed` does while it writes. The limit is to fill as many
+entries with zeros. `peer` is cnn2fc in mappings.py of the checkout. It embeds padded inputs and copies the matrix into
+a layer, so it is timed but not compared. Peak memory is that of whole `lcstool embed` processes, dense and csr, minus
+that of a process that embeds a tiny network; its unit is the size of the dense file.
 """
 
 import argparse

@@ -1,18 +1,20 @@
-"""Time of the scores of an 11-point line between two networks, beside one network after another.
+"""Time to compute loss and accuracy at 11 points of a line between two networks, compared with one network at a time.
 
     python benchmarks/linear_path.py [--points 11] [--images 2000] [--batch 200] [--rounds 3] [--device cpu]
 
-The baseline makes each network (a copy of the first, the mixed tensors loaded into it) and evaluates it in batches of
-50, as the published script does. Ours runs the first layer at the two ends only, since it is linear in its weights, and
-mixes its outputs; on a CPU the other layers then run at one point after another, as `lcstool interpolate` does it, on a
-GPU at all at once (`ours, all points at once` does so everywhere). Mixing weights is part of every way. Losses must
-agree to 1e-4 of themselves, and accuracies to a thousandth, or one image.
+The baseline makes one network after another (a copy of the first, into which the interpolated weights are loaded) and
+evaluates it in batches of 50, as the published script does. Ours runs the first layer only at the two ends and
+interpolates its outputs, since these are linear in its weights. The other layers run at one point after another on a
+CPU, as in `lcstool interpolate`, and at all points at once on a GPU (`ours, all points at once` does this on any
+device). Interpolating weights is part of every time. Losses must agree to 1e-4 of their value, and accuracies to a
+thousandth or one image.
 
-The limit is the multiply-adds of the first layer at 2 points instead of 11 and of the others at 11: 4.8 times fewer for
-the S-FC, 2.8 times fewer for the 3-FC of as many weights, whose second layer has 21 % of them. The rest of the gain is
-that products over 200 images run at nine tenths of the machine's limit, where batches of 50 run at three quarters. So
-the S-FC reaches 5 to 6x, and the 3-FC cannot: it stops at 3 to 3.5x, over four fifths of its time in products. Half of
-the time of the CNN's line is max pooling, and its first layer has few of the weights: it gains next to nothing.
+The limit of the gain follows from the multiply-adds: ours runs the first layer at 2 points instead of 11, the other
+layers at 11. That is 4.8 times fewer for the S-FC, and 2.8 times fewer for the 3-FC with as many weights, of which the
+second layer has 21 %. The rest of the gain comes from larger batches: products over 200 images run at nine tenths of
+the machine's limit, products over 50 at three quarters. So the S-FC reaches 5 to 6x. The 3-FC cannot: it stops at 3 to
+3.5x, with over four fifths of its time in products. The CNN gains next to nothing, since half of its time is max
+pooling and its first layer has few of the weights.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Time of making training batches, beside Pillow image by image under a DataLoader.
+"""Time of making training batches, compared with Pillow in a DataLoader, one image at a time.
 
     python benchmarks/loader.py [--batch 512] [--batches 2] [--rounds 5] [--workers 0] [--device cpu] [--json FILE]
 
 Both take images in a shuffled order, augment them and give normalised float32 batches on the device. The baseline
-draws, transforms and normalises one image after another, as the published training scripts do, and collates; with
---workers 0 it does so in this process, hence on one core like ours. Given the same choices both give the same pixels,
-all of them, and their own draws choose every operation equally often. The limit is a copy of what ours must at least
-move: the image read as bytes, its result written in float32.
+augments and normalises one image after another, as the published training scripts do, and joins them to a batch. With
+--workers 0 it does so in this process, and so on one core, like ours. The benchmark checks that both give the same
+pixels for the same random choices, and that both choose every operation equally often. The limit is a copy of the bytes
+that ours must move at least: the image is read as bytes, and its result written in float32.
 """
 
 import argparse

@@ -1,11 +1,12 @@
-"""Time of a locally-connected layer, forward and backward, beside unfolding, multiplying and summing.
+"""Time of a locally-connected layer, forward and backward, compared with unfolding, multiplying and summing.
 
     python benchmarks/local_layer.py [--batch 64] [--image 32] [--rounds 5] [--device cpu] [--json FILE]
 
-The baseline unfolds the image, multiplies every patch with its position's filters and sums over channels and taps, as
-the published layers do: an intermediate of all output channels times all patches. Ours lays out the patches once and
-multiplies matrices, one a position. Outputs and the gradients of input, weights and biases must agree to 1e-5 of their
-largest entry. The limit is a product of large matrices with as many multiply-adds, forward and twice backward.
+The baseline unfolds the image, multiplies every patch by the filters of its position and sums over channels and taps,
+as the published layers do. It needs memory for all output channels times all patches. Ours writes the patches into an
+array once and makes one matrix product for each position. Outputs and the gradients of input, weights and biases must
+agree to 1e-5 of their largest entry. The limit is a product of large matrices with as many multiply-adds, once for the
+forward and twice for the backward pass.
 """
 
 import argparse

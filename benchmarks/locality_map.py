@@ -1,12 +1,12 @@
-"""Time of the locality map, beside a loop over the pairs of a unit's non-zeros.
+"""Time of the locality map, compared with a loop over all pairs of a unit's non-zero weights.
 
     python benchmarks/locality_map.py [--nonzeros 1e6] [--units 1024] [--image 32] [--rounds 3] [--json FILE]
 
-The map counts, for every displacement, the pairs of a unit's inputs at it, of one channel and of different ones. Ours
-takes autocorrelations by FFT, and the null beside them; the loop goes over the pairs and counts one at a time, and
-`numpy` forms the displacements of a unit's pairs at once and counts them. Both rivals run on a few units only, and
-their time is scaled by the number of pairs, which is fair: they do the same for each. On these units all counts must
-be equal; over all units ours must count as many pairs as there are.
+For every displacement on the image, the map counts the pairs of inputs of a unit that are this far apart, separately
+for pairs within a channel and across channels. Ours computes autocorrelations by FFT, and also what chance would give.
+The loop counts one pair at a time; `numpy` computes the displacements of all pairs of a unit at once and counts them.
+Both baselines run on a few units only, and their time is scaled by the number of pairs. This is fair, since they do the
+same for each pair. On these units all counts must be equal; over all units ours must count as many pairs as there are.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""How the benchmarks time: ways interleaved in one process, each with its least, median and greatest time.
+"""How the benchmarks measure time: all ways take turns in one process, and each gets a least, median and greatest time.
 
-A benchmark interleaves ours with a plain baseline and, by `Ceilings`, with a copy and a matrix product, so that every
-ratio and every fraction of the machine's limits comes from one run. It ends with an error where two ways disagree,
-prints a table, and writes its numbers with `write_json`, among them its `Target`s: what was to be reached.
+Our way takes turns with a plain baseline and (by `Ceilings`) with a copy and a matrix product, which are the limits of
+the machine. So every ratio comes from one run. A benchmark ends with an error if two ways disagree, prints a table, and
+writes its numbers with `write_json`, among them its `Target`s: the ratios that it was meant to reach.
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""Time of the patch PCA of an image set, beside two that lay all patches out first.
+"""Time of the PCA of all patches of an image set, compared with two ways that first write all patches into one array.
 
     python benchmarks/patch_pca.py [--kernel 3 5 7 11] [--npz FILE] [--rounds 3] [--json FILE]
 
-Ours streams over the images; scikit-learn's PCA (where it is installed) and torch.pca_lowrank take materialised
-patches, whose making is part of their time. Where the patches of all images exceed --memory-gib, a rival gets as many
-images as fit, and its time is scaled to all of them, which is fair: each is linear in the images. The runs are
-interleaved in one process. The benchmark fails where the components of a rival and ours differ on the same images,
-components of nearly equal eigenvalues being compared as a group. FILE holds train_images (N, H, W, C) uint8; without
-it the images are noise with a spectrum much like that of photographs. Patches are laid out in float64: in float32
-scikit-learn's mean over more than 2^24 patches is wrong.
+Ours goes through the images and never holds all patches. scikit-learn's PCA (if it is installed) and torch.pca_lowrank
+take an array of all patches; making this array is part of their time. If the patches of all images exceed --memory-gib,
+these two get as many images as fit, and their time is scaled to all images. This is fair, since their time is
+proportional to the number of images. All ways take turns in one process. The benchmark fails if their components differ
+from ours on the same images; components with nearly equal eigenvalues are compared as a group. FILE holds train_images
+(N, H, W, C) uint8; without it the images are noise with a spectrum much like that of photographs. The array of patches
+is in float64, since in float32 scikit-learn's mean over more than 2^24 patches is wrong.
 """
 
 import argparse

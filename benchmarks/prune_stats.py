@@ -1,11 +1,11 @@
-"""Rate at which `lcstool prune-stats` summarises a checkpoint, beside plain reading of the same file.
+"""How fast `lcstool prune-stats` goes through a file, compared with only reading the same file.
 
     python benchmarks/prune_stats.py [--weights 256e6] [--rounds 3] [--threads 1] [--folder /tmp] [--json FILE]
 
-The file is an S-FC of about so many weights, its first layer at 2 % density, made for the purpose. Interleaved in one
-process: reading the file into one reused buffer; a minimal script's way (load each tensor, count non-zeros in all, by
-row and by column); our one pass, which also finds duplicate rows, squares, and NaN. The counts must agree. Then the
-whole command, once with locality and once without, each a process of its own.
+The file is an S-FC with about that many weights, 2 % of its first layer non-zero, which the benchmark makes. Three ways
+take turns in one process: reading the file into one reused buffer; a minimal script (load each tensor, count non-zeros
+in total, by row and by column); and our single pass, which also finds duplicate rows and NaN, and sums squares. The
+counts must agree. Then the whole command is timed, once with locality and once without, each in a process of its own.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""RESULTS.md from what the benchmarks left: the machine, every target with what was reached, and the tables.
+"""Make RESULTS.md from what the benchmarks wrote: the machine, every target and whether it was met, and the tables.
 
 python results.py out   reads out/DEVICE/NAME.json and NAME.md
 """

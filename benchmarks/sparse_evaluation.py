@@ -1,17 +1,19 @@
-"""Time of evaluating pruned dense layers: dense, and by sparse products; which of them lcstool chooses.
+"""Time of evaluating pruned dense layers, by dense and by sparse products, and which of them lcstool chooses.
 
     python benchmarks/sparse_evaluation.py [--batch 2048] [--rounds 5] [--threads 1] [--device cpu] [--network FILE]
         [--json FILE]
 
-The first table is of single layers with random non-zeros. `chosen` is what `lcstool.models.narrowing.sparse` takes for
-an evaluation of 10,000 images; `loss` is its time over that of the faster way. The compression, paid once an
-evaluation, is in images: how many of them the dense product computes in that time.
+The first table is about single layers with randomly placed non-zero weights. `chosen` is the way that
+`lcstool.models.narrowing.sparse` takes to evaluate 10,000 images; `loss` is its time divided by that of the faster way.
+Weights must be compressed once before sparse products. The time of this is given in images: how many of them the dense
+product computes in the same time.
 
-The second table is of whole evaluations of 10,000 images of noise, compression included: S-FC (16x16, alpha 32) with
-the densities that a beta-LASSO run leaves, and with all layers alike; a network of your own as well (`--network`).
+The second table is about whole evaluations of 10,000 images of noise, including compression: S-FC (16x16, alpha 32)
+with the densities that a beta-LASSO run leaves, S-FC with the same density in all layers, and a network of your own
+(`--network`).
 
-Outputs must agree to 1e-5 of the largest, losses to 1e-6 and accuracies to one image of a thousand, or the benchmark
-fails.
+Outputs must agree to 1e-5 of the largest one, losses to 1e-6 and accuracies to one image in a thousand, or the
+benchmark fails.
 """
 
 import argparse

@@ -1,22 +1,23 @@
-"""Time of the steps that end a beta-LASSO run, where the first layer is almost empty: dense, and as sparse as is exact.
+"""Time of the last steps of a beta-LASSO run, in which most first-layer weights are zero: dense steps, and sparse ones.
 
     python benchmarks/sparse_tail.py [--snapshot FILE] [--dataset leaves] [--steps 40] [--threads 1] [--json FILE]
 
-The last fifth of a cosine run of S-FC (16x16, alpha 32), by default of a short one made here. A snapshot of a longer
-one may be given, whose tail is then thinned to so many steps, over the same learning rates. In every round each way
-makes one step from the same state with the same batch; then all go on from the dense one's. Loading and augmentation
-are left out, which favours the sparse ways.
+The steps are the last fifth of a run of S-FC (16x16, alpha 32) with a cosine schedule; by default of a short run made
+here. If you give a snapshot of a longer run, its last fifth is shortened to this many steps over the same learning
+rates. In every round each way makes one step from the same state with the same batch; then all go on from the state
+after the dense step. Loading and augmentation are left out, which favours the sparse ways.
 
 - `dense`: the network as it is, with the compiled update.
-- `streamed`: a sparse product forward; the first layer's gradient in blocks of rows, each used up by the update.
-- `screened`: a sparse product forward; gradients of non-zeros alone; of zeros only those that the bound on a gradient,
-  the norms of its row and its column, lets reach the threshold.
-- `layer 1 for nothing`: its outputs are given and nothing is done with their gradient: no way can be faster.
+- `streamed`: a sparse product in the forward pass; the gradient of the first layer is computed in blocks of rows, and
+  weights are updated with each block before the next.
+- `screened`: a sparse product in the forward pass; gradients only of weights that are not zero, and of the zero weights
+  that could reach the threshold. A gradient is at most the norm of its row times the norm of its column.
+- `layer 1 for nothing`: the outputs of layer 1 are given, and their gradient is not used. No way can be faster.
 
-A sparse way is worth a place in the trainer if its whole step is twice as fast as the dense one. The benchmark fails
-if in double precision, with the learning rates of the tail's start, middle and end, a step of a sparse way gives other
-non-zeros than the dense one's, or weights that differ by more than 1e-10 of the largest. In float32, where a sum that
-is rounded otherwise may switch a ReLU, one non-zero of a thousand may differ.
+A sparse way would be worth adding to the trainer if its whole step were twice as fast as the dense one. The benchmark
+fails if, in double precision and with the learning rates at the start, middle and end of these steps, a sparse step
+leaves other weights non-zero than the dense one, or weights that differ by more than 1e-10 of the largest. In float32 a
+sum that is rounded differently may switch a ReLU, so there one non-zero weight in a thousand may differ.
 """
 
 import argparse

@@ -1,14 +1,15 @@
-"""Time of one batch of the string method at 11 points, beside a loop over networks and their parameters.
+"""Time of one batch of the string method at 11 points, compared with a loop over networks and their parameters.
 
     python benchmarks/string_step.py [--points 11] [--batch 50] [--rounds 5] [--device cpu] [--json FILE]
 
-A batch is the loss and the gradients of every inner point, then one explicit step of gradients and springs. The loop
-works as the published script does: networks one after another, each with a backward pass and a plain SGD step of its
-own, then every parameter is pulled towards its two neighbours. `with gc and .item()` also reads the loss and the
-springs' energy back and collects garbage at every parameter, as the script does; since that takes a tenth of a second
-each time, it runs on two MLPs only and on --gc-points of the inner points, and its time is scaled to all of them, which
-is fair: it does the same for each. A neighbour enters as it was before the step, so that all ways compute the same (the
-script takes one neighbour as already moved). They must agree to 1e-10 after two steps in float64.
+For a batch, the loss and the gradients of every inner point are computed, then one explicit step of gradients and
+springs is made. The loop works as the published script does: it takes one network after another, makes a backward pass
+and a plain SGD step for each, and then pulls every parameter towards its two neighbours. `with gc and .item()` also
+reads the loss and the energy of the springs back and collects garbage at every parameter, as the script does. That
+takes a tenth of a second each time, so it is run for two MLPs only, at --gc-points of the inner points, and its time is
+scaled to all inner points. This is fair, since it does the same for each. All ways use the neighbours as they were
+before the step, so that they compute the same (in the script one neighbour has already moved). They must agree to 1e-10
+after two steps in float64.
 """
 
 import argparse

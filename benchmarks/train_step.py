@@ -3,21 +3,22 @@
     python benchmarks/train_step.py [--alpha 10] [--memory-alpha 40] [--batch 512] [--steps 4] [--rounds 5]
         [--augment crop-flip] [--precision fp32] [--device cpu] [--threads 1] [--inductor] [--json FILE]
 
-On CUDA the defaults are alpha 150 (256 M weights), bf16 and 40 steps a round. Each way is an epoch of so many steps,
-all ways interleaved in one process with their limits: the matrix products of one step alone, at its shapes and in its
-precision, and forward and backward without an update. On a CPU ways must agree to the last bit, but for `in backward`,
-whose products in blocks may round otherwise.
+On CUDA the defaults are alpha 150 (256 M weights), bf16 and 40 steps a round. Each way runs an epoch of that many
+steps. All ways take turns in one process, together with two limits: the matrix products of one step alone, with its
+shapes and precision; and forward and backward pass without an update. On a CPU all ways must agree to the last bit,
+except for `in backward`, whose products in blocks may round differently.
 
-- `plain`: one step after another under autocast, as `--graph never`;
-- `shadows`: bfloat16 copies of the weights that the update writes (bf16 on a GPU);
-- `graph`: that, captured in a CUDA graph and replayed;
+- `plain`: one step after another under autocast, as with `--graph never`;
+- `shadows`: the update also writes bfloat16 copies of the weights, with which the network computes (bf16 on a GPU);
+- `graph`: the same, recorded in a CUDA graph and replayed;
 - `in backward`: weights updated as their gradients appear, large layers a block of rows at a time
   (`--step-in-backward`);
-- `batch at hand`: the best of these on one batch again and again, without a loader;
-- `inductor`: the network compiled by torch.compile, plain steps (another rounding, so not compared).
+- `batch at hand`: the best of these, with the same batch in every step and no loading;
+- `inductor`: plain steps of the network compiled by torch.compile (it rounds differently, so it is not compared).
 
-Peak memory is that of a process that makes a few steps: resident above what it had after a run of alpha 1, or on a
-GPU what its tensors took at most. A run of the command keeps its last good weights besides.
+Peak memory is that of a process that makes a few steps. On a CPU it is the resident memory above that after a run of
+alpha 1, on a GPU the most that tensors took. `lcstool train` also keeps a copy of its last good weights, which is not
+counted here.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What a paper's Makefile would do: its targets, and the commands that make one of them."""
+"""The targets of a paper's Makefile, and the commands that would make one of them."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The papers, and what was made of each: the documents that recipe.py wrote, in the order of the Makefiles."""
+"""The papers, and the figures and tables made so far of each: what recipe.py wrote, in the order of the Makefiles."""
 
 import json
 import sys

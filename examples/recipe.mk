@@ -1,10 +1,11 @@
-# What the recipes of all papers share. A paper's Makefile sets PAPER and TARGETS (its figures and tables), includes
-# this file, and says how networks and measurements are made; `$(draw)` then makes OUT/TARGET.json, .md, .png, .pdf.
+# What the Makefiles of all papers share. The Makefile of a paper sets PAPER and TARGETS (its figures and tables), includes
+# this file, and has the rules for networks and measurements. `$(draw)` makes OUT/TARGET.json, .md, .png and .pdf.
 #   make fig2                          one figure, built-in images, two cores, a minute or two
 #   make -j2                           all of them
 #   make SCALE=small DATASET=npz:FILE  CIFAR-10 on a CPU, under an hour a figure
 #   make SCALE=paper                   the paper's own settings, for a GPU
-# Files are make's dependencies: a killed make goes on where it stopped, a run where it was last saved.
+# Every result is a file that make knows. So after a kill, make goes on where it stopped, and a training run from its
+# last saved state.
 
 SCALE ?= demo
 ifeq ($(filter $(SCALE),demo small paper),)
@@ -20,7 +21,7 @@ PYTHON  ?= python3
 EXAMPLES := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 OUT ?= $(EXAMPLES)/out/$(SCALE)/$(PAPER)
 
-# Bind to one core: `make -j2` runs two stages side by side, which is faster than each on two cores.
+# One core for each stage: `make -j2` runs two stages at a time, which is faster than one after another on two cores.
 export OMP_NUM_THREADS ?= 1
 
 .DELETE_ON_ERROR:
@@ -35,11 +36,11 @@ clean:
 print-targets:
 	@echo $(TARGETS)
 
-# The first prerequisite is the Python file that draws, the others are what it reads; `$(OUT)/fig2.json` calls its
-# function fig2.
+# The first prerequisite of a figure is the Python file that draws it, the others are the files to read. For
+# `$(OUT)/fig2.json` the function fig2 in that file is called.
 draw = PYTHONPATH=$(EXAMPLES) $(PYTHON) $< $@ --scale $(SCALE) --dataset $(DATASET) $(filter-out %.py %.mk $(OUT),$^)
 
-# What a stage prints, whole or not at all: $(LCSTOOL) energy ... --json $(into)
+# Write what a stage prints into the target, but only if the stage succeeds: $(LCSTOOL) energy ... --json $(into)
 into = >$@.part && mv $@.part $@
 
 comma := ,

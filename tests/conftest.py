@@ -46,7 +46,7 @@ class Finished:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Property tests try fewer examples in the default run than where long tests are asked for."""
-    settings.register_profile("default run", max_examples=20, deadline=None)
+    settings.register_profile("default run", max_examples=12, deadline=None)
     settings.register_profile("long run", max_examples=100, deadline=None)
     settings.load_profile("default run" if config.option.markexpr == "not long" else "long run")
 

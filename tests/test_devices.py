@@ -80,9 +80,14 @@ def test_stages_ask_before_they_allocate(stage: str, tmp_path: Path, monkeypatch
     run = {
         "embed": lambda: embed(EmbedConfig(file=file), out),
         "interpolate": lambda: interpolate(
-            InterpolateConfig(files=(file, file), method="string", train_size=20, device="cpu"), out
+            InterpolateConfig(
+                files=(file, file), method="string", dataset="leaves", train_size=20, device="cpu"
+            ),
+            out,
         ),
-        "sharpness": lambda: sharpness(SharpnessConfig(file=file, train_size=20, device="cpu")),
+        "sharpness": lambda: sharpness(
+            SharpnessConfig(file=file, dataset="leaves", train_size=20, device="cpu")
+        ),
     }[stage]
     with pytest.raises(DeviceError, match="takes about"):
         run()

@@ -1,4 +1,4 @@
-"""The ways of making a step that `sparse_tail.py` times: the dense one, sparse prototypes, and what none can beat."""
+"""The kinds of step that `sparse_tail.py` times: a dense one, sparse prototypes, and one that no other can beat."""
 
 import copy
 import time

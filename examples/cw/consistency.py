@@ -1,4 +1,4 @@
-"""First layers of different seeds and networks are alike, far from where they began, and not needed (CW section 2)."""
+"""First layers of different seeds and networks are similar, far from their start, and not needed (CW section 2)."""
 
 import numpy as np
 from profiles import BY_SECTION, Profiles, arch, curve, dots, note, over_components, row

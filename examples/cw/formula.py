@@ -1,4 +1,4 @@
-"""The formula of linear CNNs: where it ends, and how it fits nonlinear ones (CW section 4)."""
+"""The formula for linear CNNs: its limit of many steps, and how well it fits nonlinear CNNs (CW section 4)."""
 
 import numpy as np
 from profiles import BY_SECTION, Profiles, arch, curve, note, over_components, row, unit

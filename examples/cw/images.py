@@ -1,8 +1,8 @@
 """The same images with other second-order statistics, as an npz file: python images.py whitened --dataset leaves -o OUT
 
-`permuted` moves the pixels of all images by one permutation. `whitened` divides the discrete Fourier transform of each
-image, colours decorrelated at every frequency, by its root mean square over the training images: phases stay, so that
-shapes are still to be seen, and neither neighbours nor colours correlate.
+`permuted` moves the pixels of all images in the same way. `whitened` makes neighbouring pixels and colours
+uncorrelated: at every frequency of an image's discrete Fourier transform it decorrelates the colours and divides by
+their root mean square over the training images. Phases do not change, so shapes can still be seen.
 """
 
 import argparse

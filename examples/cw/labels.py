@@ -1,4 +1,4 @@
-"""What labels do to a first layer: little, unless they are about the patches themselves (CW sections 2 and 3)."""
+"""How labels change a first layer: little, unless they depend on the patches themselves (CW sections 2 and 3)."""
 
 import math
 

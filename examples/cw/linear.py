@@ -1,4 +1,4 @@
-"""Linear CNNs that were really trained beside their closed form (CW section 4)."""
+"""Trained linear CNNs, compared with the formula that predicts them (CW section 4)."""
 
 import numpy as np
 from profiles import BY_SECTION, CIFAR_PAIRS, Profiles, curve, note, over_components, row, unit

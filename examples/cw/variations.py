@@ -1,4 +1,4 @@
-"""The same first layers under other choices: kernels, networks, data, losses, images (CW appendix B)."""
+"""Are first layers the same with other kernels, networks, data sets, losses and images? (CW appendix B)."""
 
 import numpy as np
 from profiles import BY_SECTION, Profiles, arch, curve, dots, note, over_components, row

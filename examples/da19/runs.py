@@ -1,4 +1,4 @@
-"""The runs of the protocol by what they are, a seed and a switch time t_w: `efcn-0-04`, or `alexnet-efcn-0-04`."""
+"""The runs of da19, by file name: kind, seed, switch time t_w: `efcn-0-04`, `alexnet-efcn-0-04`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Figs. 5, 6 and 8: eFCNs' weights themselves, where they are and how large."""
+"""Figs. 5, 6 and 8: the weights of eFCNs, where they are and how large they are."""
 
 import math
 from pathlib import Path

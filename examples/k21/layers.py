@@ -1,4 +1,4 @@
-"""K21: what training does to the layers: filters that repeat, differences of norms that stay."""
+"""K21: what training does to the layers: they become copies of one another, differences of their norms stay."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""K21 and K23: critical points of the loss, what they are, and whether strides rid us of those that layers make."""
+"""K21 and K23: the kinds of critical points of the loss, and whether strides remove those that come from the layers."""
 
 from collections import Counter
 from collections.abc import Sequence

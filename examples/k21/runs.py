@@ -1,4 +1,4 @@
-"""What the figures of K21 share: training runs of linear networks, and words for them."""
+"""What the figures of K21 share: reading training runs of linear networks, and words for the captions."""
 
 from collections import Counter
 from collections.abc import Sequence

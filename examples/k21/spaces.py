@@ -1,4 +1,4 @@
-"""K21: where the filters lie that a network can represent, and where training ends there."""
+"""K21: the set of filters that a network can represent, and where in it training ends."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Description length as a guide to generalisation, the paper's argument of section 3: Fig. 6."""
+"""Do networks with a shorter description generalise better, as section 3 of the paper argues? Fig. 6."""
 
 from nets import BY_SECTION, Net, joined, nets, scale_note, setting
 from recipe import Recipe, load, main, recipe

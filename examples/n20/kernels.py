@@ -1,4 +1,4 @@
-"""ResNet18 with larger kernels than it needs, by SGD and by beta-LASSO: Fig. 5."""
+"""ResNet18 with larger kernels than the usual 3x3, trained by SGD and by beta-LASSO: Fig. 5."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The networks of these recipes, known by their files' names, and what their numbers may be compared with."""
+"""What the figures of n20 share: what a file's name says of its network, and the numbers to compare it with."""
 
 import statistics
 from collections.abc import Iterable, Sequence

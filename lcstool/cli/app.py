@@ -33,5 +33,6 @@ def _main(
 ) -> None:
     """Where does the convolutional inductive bias come from, and can it be learned?
 
-    Each stage reads and writes safetensors files, `-` being standard input or output, so that stages pipe together.
+    Each command reads and writes safetensors files. `-` stands for standard input or output, so that commands can be
+    joined by pipes.
     """

@@ -1,4 +1,4 @@
-"""`lcstool bound`: how few bits describe a network, and the generalization bounds that follow."""
+"""`lcstool bound`: in how few bits a network can be written, and the generalization bounds that follow."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 EPILOG = closing(
     "lcstool train -o net.safetensors && lcstool bound net.safetensors --search --plots figures",
     "lcstool bound net.safetensors --bits 4 --code entropy --emit net.code.safetensors",
-    columns="formula: the code's length by its formula. measured: the length of a bit string that was made and decoded "
-    "again. choice: bits that say which of several descriptions it is. as printed, in nats, inverse kl: the bound as "
-    "the paper prints it, with the length in nats, and by the inverse relative entropy, which is never above 100 %. "
-    "vacuous: no better than guessing. non-zeros that would not be vacuous: the most for which the bound is not.",
+    columns="formula: length of the code in bits, by its formula. measured: length of the bit string, which was made "
+    "and decoded again. choice: bits that say which code was used and, after a search, which pruning and rounding. as "
+    "printed, in nats, inverse kl: three forms of the bound: as the paper prints it; with the length in nats; by the "
+    "inverse relative entropy, which never exceeds 100 %. vacuous: not below the error of guessing. non-zeros that "
+    "would not be vacuous: the largest number of non-zero weights for which the bound would be below the error of "
+    "guessing.",
 )
 
 
@@ -39,25 +41,26 @@ def bound(
                      rich_help_panel="Output", show_default=False),
     ] = None,
     decode: Annotated[
-        bool, typer.Option("--decode", help="The file is a bit string: write its network, to -o.", metavar=" ",
+        bool, typer.Option("--decode", help="Turn the bit string in the file into a network, for -o.", metavar=" ",
                            rich_help_panel="Output"),
     ] = False,
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", help="Write the network as it is described: folded, pruned, rounded.",
+        typer.Option("-o", "--out", help="Write the network that the bits describe: folded, pruned, rounded.",
                      rich_help_panel="Output", show_default=False),
     ] = None,
     require_nonvacuous: Annotated[
-        bool, typer.Option("--require-nonvacuous", help="Exit with code 4 unless the bound is below chance.",
+        bool, typer.Option("--require-nonvacuous", help="Exit with code 4 if the bound is vacuous.",
                            metavar=" ", rich_help_panel="Output"),
     ] = False,
     plots: Plots = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Describe a network in as few bits as it takes, and bound its error on new images by that length.
+    """Write a network in as few bits as possible, and bound its error on new images by the number of bits.
 
-    Up to --most non-zeros, every length is that of a bit string that was made, decoded and compared. The training
-    error, from which the bound starts, is measured without augmentation. A bound no lower than guessing is vacuous.
+    If a network has at most --most non-zero weights, the bit strings are really made, decoded and compared with it. The
+    bound starts from the training error, measured without augmentation, and grows with the number of bits. A bound that
+    is not below the error of guessing says nothing: it is vacuous.
     """
     from lcstool.stages.bound.stage import bound as run_stage
 

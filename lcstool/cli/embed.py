@@ -1,4 +1,4 @@
-"""`lcstool embed`: a convolutional network as its fully- or locally-connected equal."""
+"""`lcstool embed`: a convolutional network as a fully- or locally-connected one that computes the same function."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +34,7 @@ def embed(
     config: EmbedConfig,
     out: Annotated[
         str | None,
-        typer.Option("--out", "-o", help="File of the embedded network, '-' for stdout \\[default: beside the input].",
+        typer.Option("--out", "-o", help="File for the embedded network; '-' for stdout \\[default: beside the input].",
                      rich_help_panel=OUTPUT, show_default=False),
     ] = None,
     as_json: AsJson = False,
@@ -42,7 +42,8 @@ def embed(
 ) -> None:  # fmt: skip
     """Write a convolutional network as a fully- or locally-connected one that computes the same function.
 
-    The logits of both networks are compared before anything is written; a difference beyond the tolerance is exit 4.
+    Before anything is written, the logits of both networks are compared. If they differ by more than the tolerance,
+    nothing is written and the exit code is 4.
     """
     if dry_run:
         from lcstool.stages.embed.plan import plan

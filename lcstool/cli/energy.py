@@ -1,4 +1,4 @@
-"""`lcstool energy`: energy profiles of first layers, how well they agree, and the theory that predicts them."""
+"""`lcstool energy`: energy profiles of first layers, how similar they are, and the theory that predicts them."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,9 +23,9 @@ EPILOG = closing(
     "lcstool train --arch vgg11 --optim sgd -o vgg.safetensors && "
     "lcstool train --arch resnet18 --optim sgd -o resnet.safetensors && "
     "lcstool energy vgg.safetensors resnet.safetensors --plots figures",
-    columns="r: Pearson correlation of energy profiles. with random init: with filters drawn as for a new network. "
-    "with own init: with this network's own weights before training. by chance: between two unrelated sets of so many "
-    "filters. 95 %: the interval that holds r in 95 % of cases.",
+    columns="r: Pearson correlation of two energy profiles. with random init: with filters drawn as for a new "
+    "network. with own init: with this network's own filters before training. by chance: between two unrelated sets "
+    "of as many filters. 95 %: the interval in which r lies in 95 % of cases.",
 )
 
 
@@ -35,7 +35,7 @@ def energy(
     config: EnergyConfig,
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", help="Write the profiles to this file, which can be read again; '-' for stdout.",
+        typer.Option("-o", "--out", help="File for the profiles, which this command can read again; '-' for stdout.",
                      rich_help_panel="Output", show_default=False),
     ] = None,
     save_basis: Annotated[
@@ -46,11 +46,12 @@ def energy(
     plots: Plots = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Measure the energy of first-layer filters along the principal components of image patches.
+    """Measure how strongly first-layer filters respond to each principal component of image patches.
 
-    Any state dict as safetensors will do, with kernels of any size. Profiles of several files are correlated with one
-    another, and each with random and with its own initial weights, beside the correlations that arise by chance. With
-    --theory the profile of a linear CNN on the same images is predicted, without training one.
+    The result, one number for each component, is the energy profile of the layer. Any state dict saved as safetensors
+    can be read, with kernels of any size. Each profile is correlated with those of the other files, of random filters,
+    and of its own filters before training; the correlations that arise by chance are given as well. --theory predicts
+    the profile that a linear CNN would have on the same images, without training one.
     """
     from lcstool.stages.energy.stage import energy as run_stage
 

@@ -1,4 +1,4 @@
-"""`lcstool info`: what a file holds; `--dataset`: what a data set is; `--archs`: how the architectures scale."""
+"""`lcstool info`: what is in a file or a data set (`--dataset`), and the sizes of all architectures (`--archs`)."""
 
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,10 @@ EPILOG = closing(
 @app.command(epilog=EPILOG)
 @configured(InfoConfig)
 def info(config: InfoConfig, as_json: AsJson = False) -> None:
-    """Show what a file holds: kind, architecture, history, tensors; what a data set is; how architectures scale."""
+    """Show what is in a file or a data set, or how many parameters each architecture has.
+
+    Of a file it shows kind, architecture, history (the stages that led to it) and tensors.
+    """
     from lcstool.stages.info.stage import info as run_stage
 
     show = _show_sizes if config.archs else _show_dataset if config.dataset is not None else _show_file

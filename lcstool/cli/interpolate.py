@@ -1,4 +1,4 @@
-"""`lcstool interpolate`: paths between checkpoints, in weight space and in output space."""
+"""`lcstool interpolate`: paths between networks, in weight space and in output space."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 EPILOG = closing(
     "lcstool interpolate cnn.safetensors efcn.safetensors --method all --plots figures",
     "lcstool interpolate a.safetensors b.safetensors --method string --export best -o best.safetensors",
-    columns="alpha: 0 at the first network, 1 at the last. train, test: loss, and accuracy in %. barrier: the largest "
-    "loss above the line between the ends' losses. length / straight: of the path, over the straight line's. *: best "
-    "by test accuracy.",
+    columns="position: 0 at the first network, 1 at the last. train, test: accuracy. barrier: how far the loss rises, "
+    "at most, above the line between the losses of both ends. length / straight: length of the path divided by that "
+    "of the straight line. above the better end: test accuracy of the best point minus that of the better end. *: the "
+    "best point, by test accuracy.",
 )
 
 
@@ -32,25 +33,25 @@ def interpolate(
     config: InterpolateConfig,
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", help="The path, or with --export one point as a model; '-' for stdout.",
+        typer.Option("-o", "--out", help="File for the path, or with --export for a network; '-' for stdout.",
                      rich_help_panel="Output", show_default=False),
     ] = None,
     export: Annotated[
         str | None,
-        typer.Option("--export", help="Write this point instead: 'best' (by test accuracy), or a position like 0.4.",
+        typer.Option("--export", help="Write only one point: 'best' (by test accuracy), or a position like 0.4.",
                      rich_help_panel="Output", show_default=False),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the string an interrupted run left.", metavar=" ",
+        bool, typer.Option("--resume", help="Go on with the string that an interrupted run saved.", metavar=" ",
                            rich_help_panel="Output"),
     ] = False,
     plots: Plots = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Join networks by a path and measure loss and accuracy along it: barrier, length, best point.
+    """Measure loss and accuracy along a path between networks: its barrier, its length and its best point.
 
-    A convolutional network and its embedding may be joined: the former is embedded first. The best point is chosen by
-    test accuracy, as in the paper; that is a selection on the test set.
+    If one network is convolutional and the other is embedded, the first is embedded too. The best point is the one with
+    the highest test accuracy, as in the paper; so it is chosen on the test set.
     """
     from lcstool.stages.interpolate.stage import interpolate as run_stage
 

@@ -20,14 +20,16 @@ from lcstool.data import dataset_names
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", help="YAML file with the same fields as the flags; flags win.", rich_help_panel="Config"
+        "--config",
+        help="YAML file of options; those on the command line override it.",
+        rich_help_panel="Config",
     ),
 ]
 PrintConfig = Annotated[
     bool,
     typer.Option(
         "--print-config",
-        help="Print the YAML that reproduces this run, and stop.",
+        help="Print all options of this run as YAML, for --config, and stop.",
         metavar=" ",
         rich_help_panel="Config",
     ),
@@ -43,7 +45,7 @@ Plots = Annotated[
     Path | None,
     typer.Option(
         "--plots",
-        help="Folder for figures, PNG and PDF; made if it is missing.",
+        help="Folder for figures (PNG and PDF); it is made if it does not exist.",
         rich_help_panel="Output",
         show_default=False,
     ),
@@ -51,7 +53,7 @@ Plots = Annotated[
 DryRun = Annotated[
     bool,
     typer.Option(
-        "--dry-run", help="Print sizes, bytes and memory; do nothing.", metavar=" ", rich_help_panel="Output"
+        "--dry-run", help="Only print sizes and estimated memory.", metavar=" ", rich_help_panel="Output"
     ),
 ]
 
@@ -60,8 +62,8 @@ _LISTS: dict[type, Any] = {int: list[int], str: list[str]}
 
 
 def closing(*examples: str, columns: str = "") -> str:
-    """The end of a command's help: commands to copy, broken after `&&` and `|` so that no line wraps, and what
-    the columns of its tables are."""
+    """The end of a command's help: commands to copy, broken after `&&` and `|` so that no line wraps, and what the
+    columns of its tables mean."""
     lines = ["Examples:" if len(examples) > 1 else "Example:"]
     for example in examples:
         lines += re.split(r"(?<=&&) |(?<=\|) ", example) if len(example) > 76 else [example]

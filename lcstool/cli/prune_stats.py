@@ -1,4 +1,4 @@
-"""`lcstool prune-stats`: what was pruned, what stayed, and is it local?"""
+"""`lcstool prune-stats`: how many weights a network has left, how local they are, and pruning."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 EPILOG = closing(
     "lcstool train --arch s-fc --snapshots log:6 -o net.safetensors && "
     "lcstool prune-stats net*.safetensors --plots figures",
-    columns="as conv, as local: how many weights a convolution or a local layer in a dense layer's place would have. "
-    "dead: units whose weights are all zero. duplicate: units with the weights of an earlier one. silent: units that "
-    "nothing after them uses. fan-in, connections an input: least / median / most. Locality is measured on each unit's "
-    "squared weights as an image, and again with its pixels shuffled (null): rms radius in pixels; share of the best "
-    "window; number of pixels that matter; adjacent inputs of one unit, over the number expected by chance, and in "
-    "standard deviations z; largest cosine with a shifted copy of another unit. delta: norm of the off-local weights "
-    "(which no convolution reaches) over the norm of all.",
+    columns="as conv, as local: how many weights a convolution or a local layer would have in place of the layer. "
+    "dead: units whose weights are all zero. duplicate: units with the same weights as an earlier unit. silent: units "
+    "whose output is not used. fan-in: non-zero weights of a unit; connections an input: non-zero weights of an "
+    "input; both as least / median / most. Locality is measured on the squared weights of each unit, seen as an "
+    "image, and again after its pixels were shuffled (null). rms radius: root-mean-square distance of the weights "
+    "from their centre, in pixels. best window: share of the squared weights in the best small window. pixels that "
+    "matter: how many pixels have most of the weight. neighbours: number of pairs of adjacent inputs of one unit, "
+    "divided by the number expected by chance; z: their difference in standard deviations. shift match: largest "
+    "cosine with a shifted filter of another unit. delta: norm of the off-local weights, which connect a unit to "
+    "inputs outside its filter in the CNN, divided by the norm of all weights.",
 )
 
 
@@ -33,7 +36,7 @@ def prune_stats(
     config: PruneStatsConfig,
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", help="The pruned network, or else the statistics; '-' for stdout.",
+        typer.Option("-o", "--out", help="File for the pruned network, or else for the statistics; '-' for stdout.",
                      rich_help_panel="Output", show_default=False),
     ] = None,
     plots: Plots = None,
@@ -41,8 +44,9 @@ def prune_stats(
 ) -> None:  # fmt: skip
     """Count a network's weights and units, measure how local its layers are, and prune or compact it.
 
-    Any safetensors state dict will do; lcstool's own files also say what image a layer sees. Several files, such as
-    the snapshots of a run, become a series over epochs.
+    Pruning sets weights to zero; compacting removes units without use. Any state dict saved as safetensors can be read;
+    files that lcstool wrote also say what image a layer sees. Several files, such as the snapshots of a run, are shown
+    as a series over epochs.
     """
     from lcstool.cli.prune_stats_report import show
     from lcstool.stages.prune_stats.stage import prune_stats as run_stage

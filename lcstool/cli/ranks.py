@@ -1,4 +1,4 @@
-"""How a command behaves as one of several ranks that torchrun started; alone, as it always did."""
+"""How a command behaves as one of several processes (ranks) that torchrun started, and how it behaves alone."""
 
 import logging
 import signal

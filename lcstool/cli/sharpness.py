@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 EPILOG = closing(
     "lcstool train --arch vanilla-cnn --optim sgd -o - | lcstool sharpness - --train-size 2000",
-    columns="residual: |H v - value v| for the eigenvector v that was found, of length 1.",
+    columns="residual: length of H v - value * v, for the eigenvector v that was found, of length 1.",
 )
 
 
@@ -27,7 +27,8 @@ def sharpness(
 ) -> None:
     """Measure how sharp the training loss is: gradient norm, largest and smallest Hessian eigenvalue.
 
-    A convolutional network and its embedding are measured in different units: H_CNN = Phi^T H Phi.
+    Do not compare the values of a CNN with those of its embedding directly. Their weights differ: if Phi takes those of
+    the CNN to those of the embedding, and H is the Hessian of the embedding, then H_CNN = Phi^T H Phi.
     """
     from lcstool.stages.sharpness.stage import sharpness as run_stage
 

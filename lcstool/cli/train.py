@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 EPILOG = closing(
     "lcstool train --arch s-fc --optim beta-lasso -o net.safetensors && lcstool info net.safetensors",
     "lcstool train --arch s-conv --optim sgd -o - | lcstool info -",
-    columns="train, test of an epoch: loss and accuracy; the training ones are taken during the epoch, with "
-    "augmentation. density: share of weights that are not zero. beta*lambda / row rms: the threshold divided by the "
-    "root mean square of a unit's weights, the median over units.",
+    columns="train, test of an epoch: accuracy. That of train is measured during the epoch, on augmented images; "
+    "clean: after the epoch, without augmentation. density: share of weights that are not zero. beta*lambda / row "
+    "rms: the threshold of beta-LASSO divided by the root mean square of a unit's weights, the median over units.",
 )
 OUTPUT = "Output"
 
@@ -46,16 +46,16 @@ def train(
     config: TrainConfig,
     out: Annotated[
         str | None,
-        typer.Option("--out", "-o", help="Model file, '-' for stdout \\[default: named after the run].",
+        typer.Option("--out", "-o", help="File for the network; '-' for stdout \\[default: named after the run].",
                      rich_help_panel=OUTPUT, show_default=False),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the state that an interrupted run has left.", metavar=" ",
+        bool, typer.Option("--resume", help="Go on from the state that an interrupted run saved.", metavar=" ",
                            rich_help_panel=OUTPUT),
     ] = False,
     metrics: Annotated[
         Path | None,
-        typer.Option("--metrics", help="JSONL file, one record an epoch \\[default: beside --out].",
+        typer.Option("--metrics", help="JSON Lines file, one record for each epoch \\[default: beside --out].",
                      rich_help_panel=OUTPUT, show_default=False),
     ] = None,
     as_json: AsJson = False,
@@ -64,9 +64,10 @@ def train(
         bool, typer.Option("--quiet", "-q", help="No progress and no table.", metavar=" ", rich_help_panel=OUTPUT)
     ] = False,
 ) -> None:  # fmt: skip
-    """Train a network: any architecture of the registry, by SGD or beta-LASSO.
+    """Train a network of any architecture, by SGD or beta-LASSO.
 
-    The bare command learns local connectivity with a fully-connected net on built-in images in about two minutes.
+    Without options it trains a fully-connected network by beta-LASSO on built-in images, in about two minutes. The
+    network learns local connectivity.
     """
     with on_ranks() as group:
         if dry_run:

@@ -24,11 +24,11 @@ def test_tables_json_and_requirements(trained: Path, tiny_npz: Path, run_cli: Cl
         "certificate",
     ):
         assert part in text
-    document = json.loads(run_cli(*words, "--json").stdout)
+    document = json.loads(run_cli(*words, "--code", "comb", "--json").stdout)
     assert document["schema"] == "lcstool.bound/1"
     assert document["num_samples"] == 64
     assert document["is_vacuous"] is True
-    required = run_cli(*words, "--require-nonvacuous")
+    required = run_cli(*words, "--code", "comb", "--require-nonvacuous")
     assert required.code == 4
     assert "is vacuous" in told(required.stderr)[0][0]
     given = ("bound", trained, "--samples", "100000000", "--train-error", "0", "--require-nonvacuous")

@@ -89,7 +89,7 @@ def test_what_stands_beside_the_numbers(
 
 def test_the_help_says_what_is_not_read(run_cli: Cli) -> None:
     text = " ".join(run_cli("energy", "--help").stdout.decode().replace("│", " ").split())
-    for words in (".pth", "weights_only=True", "that of the change", "at most 500 random"):
+    for words in (".pth", "weights_only=True", "correlation of the change", "at most 500 random"):
         assert words in text
 
 

@@ -80,8 +80,8 @@ def test_the_table_of_architectures_is_one_object() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({}, "give a file to describe, or --archs"),
-        ({"file": "a", "archs": True}, "give a file to describe, or --archs"),
+        ({}, "give a file to describe, or --dataset, or --archs"),
+        ({"file": "a", "archs": True}, "give a file to describe, or --dataset, or --archs"),
         ({"file": "a", "alpha": (4,)}, "--alpha has no effect without --archs"),
         ({"archs": True, "alpha": (4, 0)}, "alpha must be >= 1, got 0"),
     ],

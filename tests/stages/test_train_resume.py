@@ -134,7 +134,9 @@ def test_what_does_not_change_a_number_may_differ(
 ) -> None:
     run_train(tiny_config(), "whole.safetensors")
     with pytest.raises(InterruptedRunError):
-        run_train(tiny_config(save_interval=0.0, data_dir="x"), "parts.safetensors", stop_after=2)
+        run_train(
+            tiny_config(save_interval=0.0, data_dir=str(tmp_path / "x")), "parts.safetensors", stop_after=2
+        )
     run_train(
         tiny_config(device="auto" if not torch.cuda.is_available() else "cpu"),
         "parts.safetensors",

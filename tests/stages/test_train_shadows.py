@@ -116,7 +116,8 @@ def test_as_on_a_gpu(
 
 
 def assert_files_same(folder: Path, a: str, b: str) -> None:
-    assert (folder / f"{a}.safetensors").read_bytes() == (folder / f"{b}.safetensors").read_bytes()
+    same = (folder / f"{a}.safetensors").read_bytes() == (folder / f"{b}.safetensors").read_bytes()
+    assert same, f"{a} and {b} differ"  # pytest would spend minutes on the difference of the bytes
 
 
 def test_a_resumed_run_refreshes_its_copies(

@@ -1,4 +1,4 @@
-"""`lcstool linear certify`: did the runs of a file end where theory says that they end?"""
+"""`lcstool linear certify`: did the runs of a file end where theory says that they can end?"""
 
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,9 @@ EPILOG = closing("lcstool linear train --kernels 2,2 --target 1,0.3,1 -o - | lcs
 @linear.command(epilog=EPILOG)
 @configured(CertifyConfig)
 def certify(config: CertifyConfig, as_json: AsJson = False) -> None:
-    """Predict from architecture and target where runs end, and say whether they did; exit code 4 if they did not.
+    """Predict from architecture and target where training can end, and check whether the runs of a file ended there.
 
-    A run whose gradient has not vanished counts as unfinished, and decides nothing.
+    If one did not, the exit code is 4. A run whose gradient is not yet zero counts as unfinished and is not judged.
     """
     from lcstool.stages.linear.certify.stage import certify as run_stage
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @linear.command(epilog=closing("lcstool linear compose runs.safetensors"))
 @configured(ComposeConfig)
 def compose(config: ComposeConfig, plots: Plots = None, as_json: AsJson = False) -> None:
-    """The end-to-end filters of networks: polynomial, roots, factors that layers share, invariants, rank."""
+    """Show the end-to-end filters of networks: their entries and roots, roots that layers share, invariants, rank."""
     from lcstool.stages.linear.compose.stage import compose as run_stage
 
     def show(result: "ComposeResult", out: "Console") -> None:

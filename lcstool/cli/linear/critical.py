@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @linear.command(epilog=closing("lcstool linear critical --kernels 2,2 --target 1,0.3,1"))
 @configured(CriticalConfig)
 def critical(config: CriticalConfig, as_json: AsJson = False) -> None:
-    """Find critical points of one target's loss from many starts, and tell what they are."""
+    """Find critical points of the loss for one target filter, from many random starts, and classify them."""
     from lcstool.stages.linear.critical.stage import critical as run_stage
 
     Outputs(as_json=as_json).publish(run_stage(config), _show)

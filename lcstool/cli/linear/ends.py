@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @linear.command(epilog=closing("lcstool linear ends --kernels 2,2,2 --targets 10 --starts 100"))
 @configured(EndsConfig)
 def ends(config: EndsConfig, as_json: AsJson = False) -> None:
-    """Tabulate where gradient descent ends, for random targets by their number of real roots."""
+    """Count where gradient descent ends, for random target filters with each possible number of real roots."""
     from lcstool.stages.linear.ends.stage import ends as run_stage
 
     Outputs(as_json=as_json).publish(run_stage(config), _show)

@@ -27,12 +27,12 @@ def factor(
     config: FactorConfig,
     out: Annotated[
         str | None,
-        typer.Option("--out", "-o", help="File of the factorizations, or of the nearest member, as networks; '-' for "
+        typer.Option("--out", "-o", help="File for the factorizations, or for the nearest filter, as networks; '-' for "
                      "stdout.", rich_help_panel="Output", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Is a filter in the function space? All its real factorizations, or the nearest filter that has one."""
+    """List all ways to write a filter as the layers of a network, or find the nearest filter that has one."""
     from lcstool.stages.linear.factor.stage import factor as run_stage
 
     outputs = Outputs({"-o": out}, as_json=as_json)

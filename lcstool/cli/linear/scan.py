@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @linear.command(epilog=closing("lcstool linear scan --max-size 7"))
 @configured(ScanConfig)
 def scan(config: ScanConfig, as_json: AsJson = False) -> None:
-    """Tabulate all small architectures, and which of them have the same function space."""
+    """List all small architectures, what they can represent, and which of them can represent the same filters."""
     from lcstool.stages.linear.scan.stage import scan as run_stage
 
     Outputs(as_json=as_json).publish(run_stage(config), _show)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @linear.command(epilog=closing("lcstool linear space --kernels 3,2,2 --strides 1,1,1"))
 @configured(SpaceConfig)
 def space(config: SpaceConfig, as_json: AsJson = False) -> None:
-    """What an architecture can represent: size, dimension, whether every filter is a member, and its boundary."""
+    """Show which filters an architecture can represent: all or not, the dimension of this set, and its boundary."""
     from lcstool.stages.linear.space.stage import space as run_stage
 
     Outputs(as_json=as_json).publish(run_stage(config), _show)

@@ -28,7 +28,7 @@ def train(
     config: LinearTrainConfig,
     out: Annotated[
         str | None,
-        typer.Option("--out", "-o", help="File of the runs, '-' for stdout \\[default: named after the run].",
+        typer.Option("--out", "-o", help="File for the runs; '-' for stdout \\[default: named after the run].",
                      rich_help_panel=OUTPUT, show_default=False),
     ] = None,
     as_json: AsJson = False,
@@ -36,7 +36,7 @@ def train(
         bool, typer.Option("--quiet", "-q", help="No table.", metavar=" ", rich_help_panel=OUTPUT)
     ] = False,
 ) -> None:  # fmt: skip
-    """Train linear convolutional networks on a filter or a regression, many initialisations side by side."""
+    """Train linear convolutional networks to compute a filter or to fit a regression, many runs at once."""
     from lcstool.stages.linear.train.stage import train as run_stage
 
     target = out if out is not None else derived_name(f"lcn.{config.method}.seed{config.seed}")

@@ -1,4 +1,4 @@
-"""What decides a bound, with the defaults and the help. No torch here."""
+"""The options of a bound, with the defaults and the help. No torch here."""
 
 from dataclasses import dataclass, fields
 
@@ -11,28 +11,30 @@ from lcstool.options import Config, data_dir_option, dataset_option, device_opti
 class BoundConfig(Config):
     """One bound. The same fields as the flags of `lcstool bound`; `file` is its argument."""
 
-    file: str = file_argument("A network, or with --decode its bit string.", default="")
+    file: str = file_argument("A network, or with --decode the bit string of one.", default="")
     bn: str = option(
         "fold",
-        "Batch norms: fold them into the layers before them, or count all their scales, shifts and statistics.",
+        "Batch norms. fold: merge them into the layers before them; count: describe all their scales, shifts and "
+        "statistics as well.",
         "Network",
         choices=DESCRIBED_NORMS,
     )
     bits: int = option(
         32,
-        "Bits of a value: 32 leaves it as it is, 16 rounds to float16, 1 to 12 round to a grid for each layer.",
+        "Bits of each weight. 32: left as it is; 16: rounded to float16; 1 to 12: rounded to one of a few values, "
+        "the layer's grid.",
         "Network",
     )
     quantizer: str = option(
         "uniform",
-        "The grid of 1 to 12 bits: equal steps, or the means of a layer's weights by k-means.",
+        "The grid for 1 to 12 bits. uniform: values at equal steps; kmeans: means of the layer's weights by k-means.",
         "Network",
         choices=GRIDS,
     )
 
     dataset: str | None = dataset_option(
         "Evidence",
-        "Data set that the network was trained on; its images are the evidence [default: by its file].",
+        "Data set that the network was trained on, to measure its training error [default: as its file says].",
     )
     data_dir: str | None = data_dir_option("Evidence")
     samples: int | None = option(
@@ -43,26 +45,33 @@ class BoundConfig(Config):
     )
     delta: float = option(0.05, "The bound may fail with this probability.", "Evidence", above=0, below=1)
 
-    code: str = option("all", "Code of the description.", "Code", choices=(*CODES, "all"))
+    code: str = option(
+        "all",
+        "The code that turns the network into bits; all compares the codes.",
+        "Code",
+        choices=(*CODES, "all"),
+    )
     most: int = option(
         2_000_000,
-        "Encode and decode networks of at most this many non-zeros; the lengths of larger ones are by formula.",
+        "Make and decode bit strings for networks of at most this many non-zero weights; for larger ones only "
+        "compute the length by its formula.",
         "Code",
         recorded=False,
     )
 
     search: bool = option(
         False,
-        "Prune and round in many ways, and report the smallest bound; the bits that name the choice are added.",
+        "Prune and round the network in many ways, and report the smallest bound. The bits that say which way was "
+        "chosen are counted too.",
         "Search",
     )
     search_prune: tuple[str, ...] = option(
         ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95"),
-        "Shares of the weights to prune, joined by commas; of equal weights the first are pruned.",
+        "Shares of the weights that the search prunes, joined by commas; of equal weights the first are pruned.",
         "Search",
     )
     search_bits: tuple[str, ...] = option(
-        ("2", "3", "4", "5", "8"), "Bits of a value to try, joined by commas.", "Search"
+        ("2", "3", "4", "5", "8"), "Bits of each weight that the search tries, joined by commas.", "Search"
     )
 
     device: str = device_option("Run")

@@ -1,4 +1,4 @@
-"""What decides an embedding, with the defaults and the help the command line shows. No torch here."""
+"""The options of an embedding, with the defaults and the help that the command line shows. No torch here."""
 
 from dataclasses import dataclass
 
@@ -15,41 +15,55 @@ class EmbedConfig(Config):
 
     file: str = file_argument("The network's file.")
     model: str | None = option(
-        None, "For a state dict lcstool did not write: its architecture (torchvision:vgg11_bn).", "Network"
+        None,
+        "For a state dict that lcstool did not write: its architecture, such as torchvision:vgg11_bn.",
+        "Network",
     )
-    input: str | None = option(None, "For such a state dict: the input's shape, CxHxW.", "Network")
+    input: str | None = option(
+        None, "For such a state dict: the shape of the network's input, CxHxW.", "Network"
+    )
 
-    to: str = option("fc", "Connectivity of the embedded layers.", "Embedding", choices=CONNECTIVITIES)
+    to: str = option(
+        "fc",
+        "Replace convolutions by fully-connected (fc) or locally-connected layers (local).",
+        "Embedding",
+        choices=CONNECTIVITIES,
+    )
     layers: tuple[str, ...] = option(
-        (), "Layers to embed, by name or pattern; may be repeated [default: all].", "Embedding"
+        (), "Convolutions to replace, by name or pattern; may be repeated [default: all].", "Embedding"
     )
     norm: str = option(
         "units",
-        "Batch norm after embedded layers: over units, over channels as it was (equal in training too), or folded.",
+        "Batch norm after an embedded layer. units: normalises each unit; channels: normalises each channel, as in the "
+        "CNN, so that training is the same too; folded: becomes part of the layer's weights.",
         "Embedding",
         choices=EMBEDDED_NORMS,
     )
     fold_bn: bool = option(False, "The same as --norm folded.", "Embedding", recorded=False)
     pad_inputs: bool = option(
-        False, "Let the matrices see the zero padding too, as the paper does.", "Embedding"
+        False, "Give fully-connected layers their input with its zero padding, as in the paper.", "Embedding"
     )
     storage: str = option(
         "dense",
-        "How large matrices are stored: csr keeps what the convolution reaches, auto the smaller of both.",
+        "How weights of fully-connected layers are stored. csr: only the entries that the convolution has (compressed "
+        "sparse rows); auto: the smaller of both.",
         "Embedding",
         choices=STORAGES,
     )
 
-    dataset: str | None = dataset_option("Check", "Compare the logits on this data set's images too.")
+    dataset: str | None = dataset_option(
+        "Check", "Compare the logits of both networks on the images of this data set too."
+    )
     data_dir: str | None = data_dir_option("Check")
     tolerance: float | None = option(
         None,
-        "Largest difference of the logits, relative to their spread over the images [default: 1e-10; folded: 1e-4].",
+        "Largest difference allowed between the logits of both networks, divided by their spread over the images "
+        "[default: 1e-10; folded: 1e-4].",
         "Check",
         at_least=0,
         recorded=False,
     )
-    seed: int = seed_option("Check", "Seed of the random images of the check.")
+    seed: int = seed_option("Check", "Seed of the random images on which logits are compared.")
 
     def check(self) -> None:
         if self.model is not None and not self.model.startswith(TORCHVISION):

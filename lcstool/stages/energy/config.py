@@ -1,4 +1,4 @@
-"""What decides a measurement of energy profiles, with the defaults and the help. No torch here."""
+"""The options of a measurement of energy profiles, with the defaults and the help. No torch here."""
 
 from dataclasses import dataclass
 
@@ -19,53 +19,59 @@ class EnergyConfig(Config):
     )
     layer: str | None = option(
         None,
-        "The layer to measure [default: the first by the architecture; if that is unknown, the one whose weights have "
-        "the images' channels].",
+        "The layer to measure [default: the first of the network; if the file does not tell the architecture, the "
+        "layer whose weights have as many channels as the images].",
         "Network",
     )
     kernel_size: int | None = option(
         None,
-        "Side of the patches if no filters give it: of a basis without networks, and of dense layers [default: that of "
-        "the basis, or of the first file's filters].",
+        "Side of the patches in pixels. It is needed without networks, and for dense layers, which have no filters of "
+        "their own [default: that of the basis, or of the first file's filters].",
         "Network",
         at_least=1,
     )
 
     dataset: str | None = dataset_option(
         "Basis",
-        "Data set: patches of its training images give the basis, unless --basis does; theory and label correlations "
-        "use its labels [default: what the networks were trained on, or the basis is of; else leaves].",
+        "Data set. The basis is computed from patches of its training images, unless --basis is given; --theory and "
+        "--label-correlation use its labels [default: the one that the networks were trained on or the basis was "
+        "computed from; else leaves].",
     )
     image_size: str | None = option(
         None,
-        "Size of the images, a side or HxW [default: that of the networks, or the data set's own].",
+        "Size of the images: side in pixels, or HxW [default: that of the networks, or of the data set].",
         "Basis",
     )
     classes: tuple[str, ...] = option(
-        (), "Keep only these classes, by number or name; may be repeated or joined by commas.", "Basis"
+        (), "Use only these classes, by number or name, joined by commas (3,5) or repeated.", "Basis"
     )
     data_dir: str | None = data_dir_option("Basis")
     pixels: str | None = option(
         None,
-        "raw: pixels from 0 to 1; channel: mean 0 and deviation 1 in each channel [default: raw, or the basis's].",
+        "raw: pixels from 0 to 1; channel: each channel has mean 0 and standard deviation 1 [default: raw, or as in "
+        "--basis].",
         "Basis",
         choices=PATCH_PIXELS,
     )
     basis: str | None = option(
-        None, "Use the basis in this file instead of computing one.", "Basis", recorded="name"
+        None, "Read the basis from this file instead of computing it.", "Basis", recorded="name"
     )
 
     normalise: str = option(
-        "none", "Scale each filter, or each profile, to length 1.", "Profile", choices=PROFILE_SCALES
+        "none",
+        "Scale to length 1: nothing (none), each filter (filters) or the whole profile (profile).",
+        "Profile",
+        choices=PROFILE_SCALES,
     )
     subtract_initial: bool = option(
         False,
-        "Subtract the initial filters, which the file's history must give; r with own init is then that of the change.",
+        "First subtract the filters before training, which the file's history must tell. The column 'r with own "
+        "init' is then the correlation of the change with these filters.",
         "Profile",
     )
     draws: int = option(
         2000,
-        "Random draws behind each interval: pairs of random banks; at most 500 random initialisations and 1000 "
+        "Random draws for each interval: pairs of random sets of filters; at most 500 random initialisations and 1000 "
         "bootstrap samples.",
         "Profile",
         at_least=20,
@@ -80,32 +86,39 @@ class EnergyConfig(Config):
 
     theory: str | None = option(
         None,
-        "Predict the profile of a linear CNN on this data set; patches: for random labels, from single patches instead "
-        "of each image's mean patch.",
+        "Predict the profile of a linear CNN on this data set: after gradient descent (linear-gd), for the best "
+        "filters (optimal), or after gradient descent with random labels (random-labels; patches: the same from "
+        "single patches instead of the mean patch of each image).",
         "Theory",
         choices=THEORIES,
     )
-    steps: float | None = option(None, "Gradient steps of the prediction.", "Theory")
-    lr: float = option(0.01, "Learning rate of the prediction.", "Theory", above=0)
+    steps: float | None = option(None, "Number of gradient steps that the linear CNN takes.", "Theory")
+    lr: float = option(0.01, "Learning rate of the linear CNN.", "Theory", above=0)
     width: int | None = option(
-        None, "Filters of the linear CNN [default: as many as the first file, or 1].", "Theory", at_least=1
+        None,
+        "Number of filters of the linear CNN [default: as in the first file, or 1].",
+        "Theory",
+        at_least=1,
     )
     sigma: float | None = option(
         None,
-        "Standard deviation of its initial weights [default: torch's, 1/sqrt(3 fan-in)].",
+        "Standard deviation of the linear CNN's initial weights [default: torch's, 1/sqrt(3 fan-in)].",
         "Theory",
         at_least=0,
     )
     loss: str = option(
         "mean",
-        "Squared error, summed or averaged over images, or half of that.",
+        "Loss of the linear CNN: the squared error averaged or summed over images, or half of it.",
         "Theory",
         choices=LINEAR_LOSSES,
     )
-    fit: bool = option(False, "Find the number of steps that fits each profile best.", "Theory")
+    fit: bool = option(
+        False, "Find the number of steps at which the prediction fits each profile best.", "Theory"
+    )
     label_correlation: bool = option(
         False,
-        "Correlate each class with the projections of the images' mean patches on the components.",
+        "For each class and component: correlate whether an image is of the class with the projection of its mean "
+        "patch on the component.",
         "Theory",
     )
 

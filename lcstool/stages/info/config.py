@@ -11,19 +11,22 @@ _SIDES = (16, 32, 64)
 
 @dataclass(frozen=True, kw_only=True)
 class InfoConfig(Config):
-    """One question: about a file, which is the argument, about a data set, or about the architectures."""
+    """What to describe: a file, which is the argument, a data set, or the architectures."""
 
     file: str | None = option(None, "A safetensors file.", "", argument=True, optional=True, recorded=False)
     dataset: str | None = dataset_option(
-        "Data", "Describe this data set: how it is read, and where it is kept."
+        "Data", "Describe this data set: its images and classes, and where the decoded images are kept."
     )
     data_dir: str | None = data_dir_option("Data")
     archs: bool = option(False, "Print the parameter counts of all architectures.", _PANEL)
     alpha: tuple[int, ...] = option(
-        (), "Base channels; may be repeated [default: the papers'].", _PANEL, at_least=1
+        (), "Number of base channels; may be repeated [default: those of the papers].", _PANEL, at_least=1
     )
     image_size: tuple[int, ...] = option(
-        _SIDES, "Side of the images in pixels; may be repeated. Of a data set one side.", _PANEL, at_least=1
+        _SIDES,
+        "Side of the images in pixels; with --archs it may be repeated. Without it a data set has its own size.",
+        _PANEL,
+        at_least=1,
     )
 
     def check(self) -> None:

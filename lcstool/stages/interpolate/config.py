@@ -1,4 +1,4 @@
-"""What decides a path between networks, with the defaults and the help. No torch here."""
+"""The options of a path between networks, with the defaults and the help. No torch here."""
 
 from dataclasses import dataclass, fields
 
@@ -24,19 +24,28 @@ class InterpolateConfig(Config):
     """One path. The same fields as the flags of `lcstool interpolate`; `files` is its argument."""
 
     files: tuple[str, ...] = files_argument(
-        "Two networks, or more for a polyline; or one path, to --export a point of it."
+        "Two networks, or more for a path through all of them in turn; or a saved path, to --export one of its points."
     )
     method: str = option(
-        "linear", "Kind of path, or all four in one table.", "Path", choices=(*PATH_METHODS, "all")
+        "linear",
+        "Kind of path. linear: straight line between the weights; string: a path trained to low loss; output: weighted "
+        "averages of the outputs; curvilinear: the straight line, rescaled so that the norm of the weights is "
+        "interpolated; all: these four.",
+        "Path",
+        choices=(*PATH_METHODS, "all"),
     )
-    points: int = option(11, "Points of the path, both ends among them.", "Path", at_least=2)
-    extrapolate: float = option(0.0, "Go on beyond both ends by this share of the path.", "Path", at_least=0)
+    points: int = option(11, "Number of points on the path, including both ends.", "Path", at_least=2)
+    extrapolate: float = option(
+        0.0, "Continue the path beyond both ends by this fraction of its length.", "Path", at_least=0
+    )
     align: bool = option(
-        False, "First permute the hidden units of every later network to match the first's.", "Path"
+        False,
+        "First reorder the hidden units of every other network so that they match those of the first.",
+        "Path",
     )
     plane: int | None = option(
         None,
-        "Of three networks: the loss on a grid of so many points a side of the plane through them.",
+        "For three networks: compute the loss in the plane through them, on a grid with this many points a side.",
         "Path",
         at_least=2,
     )
@@ -49,28 +58,39 @@ class InterpolateConfig(Config):
     loss: str | None = loss_option("Data", "the networks were")
     bn: str = option(
         "reestimate",
-        "Batch-norm statistics of every point, ends included: anew, or interpolated.",
+        "Batch-norm statistics of every point, including the ends. reestimate: computed from training images; keep: "
+        "interpolated between those of the ends.",
         "Data",
         choices=PATH_NORMS,
     )
-    probabilities: bool = option(False, "In output space, average probabilities instead of logits.", "Data")
+    probabilities: bool = option(
+        False, "With --method output: average probabilities instead of logits.", "Data"
+    )
 
-    epochs: int = option(5, "Epochs of the string.", "String", at_least=0)
+    epochs: int = option(5, "Epochs for which the string is trained.", "String", at_least=0)
     lr: float = option(0.01, "Learning rate of the string.", "String", at_least=0)
     stiffness: float = option(
-        1.0, "Spring constant of the string, scaled by the number of points less one.", "String", at_least=0
+        1.0,
+        "Spring constant of the string, which is multiplied by the number of points minus one.",
+        "String",
+        at_least=0,
     )
     spring: str = option(
-        "implicit", "Spring step: implicit is stable at any stiffness.", "String", choices=SPRINGS
+        "implicit",
+        "How the springs move the points. implicit: stable at any stiffness; explicit: only at a low one.",
+        "String",
+        choices=SPRINGS,
     )
     nudge: bool = option(
-        False, "Take gradients across the path and the spring along it only (NEB).", "String"
+        False,
+        "Use only the part of the gradient across the path, and of the spring force along it (nudged elastic band).",
+        "String",
     )
-    batch_size: int = option(250, "Images a step of the string.", "String", at_least=1)
+    batch_size: int = option(250, "Images in a step of the string.", "String", at_least=1)
 
     points_at_a_time: int | None = option(
         None,
-        "Points of the path in memory as networks at once [default: as many as fit].",
+        "How many points of the path are in memory as networks at a time [default: as many as fit].",
         "Run",
         at_least=1,
         recorded=False,

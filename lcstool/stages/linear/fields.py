@@ -8,7 +8,9 @@ from lcstool.options import option
 
 def kernels_option() -> Any:
     """The kernel sizes of the layers; must be given."""
-    return option(MISSING, "Kernel size of each layer, first applied first: 3,2,2.", "Network")
+    return option(
+        MISSING, "Kernel sizes of the layers, in the order in which they are applied: 3,2,2.", "Network"
+    )
 
 
 def strides_option() -> Any:
@@ -18,12 +20,16 @@ def strides_option() -> Any:
 
 def target_option(default: Any, panel: str) -> Any:
     """The filter that networks learn."""
-    return option(default, "The filter to learn, highest power of x first: 1,0.3,1.", panel)
+    return option(
+        default,
+        "The filter to learn, read as a polynomial with the highest power of x first: 1,0.3,1.",
+        panel,
+    )
 
 
 def noise_option(default: float, panel: str) -> Any:
     """How exactly filters are known."""
-    help = "Relative uncertainty of a filter: roots that coincide within it are joined."
+    help = "Relative uncertainty of a filter; roots that may be equal within it count as one."
     return option(default, help, panel, at_least=0)
 
 

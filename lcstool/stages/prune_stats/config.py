@@ -1,4 +1,4 @@
-"""What decides a look at a network's weights, with the defaults and the help. No torch here."""
+"""The options of a measurement or pruning of weights, with the defaults and the help. No torch here."""
 
 import math
 from dataclasses import dataclass
@@ -19,61 +19,77 @@ from lcstool.parsing import parse_input_shape
 
 @dataclass(frozen=True, kw_only=True)
 class PruneStatsConfig(Config):
-    """One look. The same fields as the flags of `lcstool prune-stats`; `files` is its argument."""
+    """One measurement or pruning. The same fields as the flags of `lcstool prune-stats`; `files` is its argument."""
 
     files: tuple[str, ...] = files_argument("Networks, or snapshots of one.")
     input: str | None = option(
-        None, "For a state dict lcstool did not write: the shape of its images, CxHxW.", "Network"
+        None, "For a state dict that lcstool did not write: the shape of its images, CxHxW.", "Network"
     )
 
-    locality: bool = option(True, "Measure locality where a layer's input grid is known.", "Locality")
-    units: int = option(
-        2048, "Most units of a layer that locality is measured on; 0 for all.", "Locality", at_least=0
+    locality: bool = option(
+        True,
+        "Measure locality in every layer for which the file says where on the image its inputs lie.",
+        "Locality",
     )
-    draws: int = option(5, "Shuffles behind each null.", "Locality", at_least=1)
+    units: int = option(
+        2048, "Measure locality on at most this many units of a layer; 0 for all.", "Locality", at_least=0
+    )
+    draws: int = option(
+        5, "Number of random shuffles for each null (what chance alone would give).", "Locality", at_least=1
+    )
     discover: bool = option(
         False,
-        "Re-derive the pixels' arrangement from which share units; always done for --permute-pixels networks.",
+        "Arrange the pixels in a plane by how many units they share, and compare this with the image. Always done for "
+        "networks trained with --permute-pixels.",
         "Locality",
     )
 
     accuracy: bool = option(
         False,
-        "Measure the test accuracy on the data set that the network was trained on, of embedded networks also with "
-        "weights masked; check --compact on its images.",
+        "Measure the test accuracy on the data set that the network was trained on; for embedded networks also without "
+        "local and without off-local weights. --compact is then checked on these images.",
         "Accuracy",
     )
-    dataset: str | None = dataset_option("Accuracy", "The same on this data set.")
+    dataset: str | None = dataset_option("Accuracy", "The same as --accuracy, on this data set.")
     data_dir: str | None = data_dir_option("Accuracy")
 
     prune: str | None = option(
         None,
-        "Prune the smallest weights first: magnitude:0.9 for 90 % of them, a half of a weight rounded to even; of "
-        "equal ones the first.",
+        "Set the weights of smallest magnitude to zero: magnitude:0.9 takes 90 % of them (rounded, halves to an even "
+        "number). Of equal weights the first are taken.",
         "Pruning",
     )
     scope: str = option(
-        "global", "Prune over all layers together or each layer apart.", "Pruning", choices=PRUNE_SCOPES
+        "global",
+        "Take the share of --prune from all layers together (global) or from each layer (layer).",
+        "Pruning",
+        choices=PRUNE_SCOPES,
     )
     layers: tuple[str, ...] = option(
         (), "Layers to prune, by name or pattern; may be repeated [default: all].", "Pruning"
     )
-    threshold: float | None = option(None, "Prune every weight of smaller magnitude.", "Pruning", at_least=0)
+    threshold: float | None = option(
+        None, "Set every weight of smaller magnitude than this to zero.", "Pruning", at_least=0
+    )
     compact: bool = option(
         False,
-        "Drop dead and silent units (whole channels, where an image must stay one), and check that the function "
-        "did not change.",
+        "Remove dead and silent units (only whole channels where the output of a layer must stay an image), and check "
+        "that the network still computes the same function.",
         "Pruning",
     )
     storage: str | None = option(
         None,
-        "How pruned weights are stored: csr keeps what is not zero, auto the smaller [default: as they were].",
+        "How pruned weights are stored. csr: the non-zero ones only (compressed sparse rows); auto: the smaller of "
+        "both [default: as they were].",
         "Pruning",
         choices=STORAGES,
     )
 
-    seed: int = seed_option("Run", "Seed of the nulls, the examples shown and the check's random images.")
-    device: str = device_option("Run", ", for accuracies")
+    seed: int = seed_option(
+        "Run",
+        "Seed of the shuffles, of the units shown in figures, and of the random images that --compact is checked on.",
+    )
+    device: str = device_option("Run", ", for measuring accuracy")
 
     def check(self) -> None:
         self.prune_fraction()

@@ -1,4 +1,4 @@
-"""What decides a sharpness measurement, with the defaults and the help. No torch here."""
+"""The options of a sharpness measurement, with the defaults and the help. No torch here."""
 
 from dataclasses import dataclass
 
@@ -22,21 +22,26 @@ class SharpnessConfig(Config):
 
     file: str = file_argument("The model's file.")
     dataset: str | None = dataset_option(
-        "Data", "Data set whose training images the loss is taken on [default: that of the training]."
+        "Data",
+        "Data set whose training images give the loss [default: the one that the model was trained on].",
     )
     data_dir: str | None = data_dir_option("Data")
     train_size: int | None = train_size_option("Data")
     loss: str | None = loss_option("Measurement", "the model was")
     subspace: str = option(
         "all",
-        "Of an embedded network: restrict gradient and Hessian to one part of its weights.",
+        "For an embedded network: restrict gradient and Hessian to one part of its weights. conv: what a convolution "
+        "can have; unshared-local: what else lies within the filters; off-local: what lies outside them.",
         "Measurement",
         choices=("all", *SUBSPACE_PARTS),
     )
     max_iterations: int = option(
-        300, "Most Hessian-vector products of one eigenvalue.", "Measurement", at_least=1
+        300, "Largest number of Hessian-vector products for one eigenvalue.", "Measurement", at_least=1
     )
-    tolerance: float = option(1e-3, "Relative accuracy asked of the eigenvalues.", "Measurement", above=0)
-    batch_size: int = option(1000, "Images at a time.", "Measurement", at_least=1)
-    seed: int = seed_option("Measurement", "Seed of the subset and of the first vector.")
+    tolerance: float = option(1e-3, "Relative accuracy of the eigenvalues.", "Measurement", above=0)
+    batch_size: int = option(1000, "Images in memory at a time.", "Measurement", at_least=1)
+    seed: int = seed_option(
+        "Measurement",
+        "Seed of the subset of images and of the vector that the search for eigenvalues begins with.",
+    )
     device: str = device_option("Measurement")

@@ -29,13 +29,15 @@ class TrainConfig(RunOptions):
     arch: str | None = option(
         None, "Architecture [default: s-fc, or that of --init].", "Model", choices=tuple(ARCHITECTURES)
     )
-    alpha: int | None = option(None, "Base channels [default: the architecture's].", "Model", at_least=1)
+    alpha: int | None = option(
+        None, "Base channels; all widths are multiples of it [default: by architecture].", "Model", at_least=1
+    )
     fc_params: str | None = option(
-        None, "Size alpha so that the fully-connected counterpart has this many parameters (256M).", "Model"
+        None, "Instead of --alpha: how many parameters (256M) the fully-connected counterpart has.", "Model"
     )
     connectivity: str = option(
         "conv",
-        "Keep the network's convolutions (conv), or make every one of them locally or fully connected.",
+        "Keep the convolutions (conv), or replace each by a fully-connected (fc) or a locally-connected layer (local).",
         "Model",
         choices=("conv", *CONNECTIVITIES),
     )
@@ -47,52 +49,53 @@ class TrainConfig(RunOptions):
     )
     init: str | None = option(
         None,
-        "Start from the model in this file ('-' for stdin), with its architecture.",
+        "Start from the network in this file ('-' for standard input).",
         "Model",
         recorded="name",
     )
     freeze: tuple[str, ...] = option(
         (),
-        "Do not train these layers or tensors, by name or pattern (layer1, 'block1_*'); batch norms keep their "
-        "statistics too; may be repeated.",
+        "Do not train these layers or tensors, by name or pattern (layer1, 'block1_*'); may be repeated. A batch norm "
+        "among them also keeps its running mean and variance.",
         "Model",
     )
 
     dataset: str | None = dataset_option(
-        "Data", "Data set [default: leaves, or what the model in --init was trained on]."
+        "Data", "Data set [default: leaves, or the one that the network in --init was trained on]."
     )
     image_size: str | None = option(
-        None, "Side in pixels, or HxW [default: that of --init; 16 for leaves; else the images' own].", "Data"
+        None, "Side in pixels, or HxW [default: that of --init; 16 for leaves; else as they are].", "Data"
     )
     classes: tuple[str, ...] = option(
         (),
-        "Keep only these classes, by number or name, renumbered in this order; joined by commas (3,5) or repeated.",
+        "Use only these classes, by number or name (3,5), renumbered in this order; may be repeated.",
         "Data",
         recorded_if_set=True,
     )
     labels: str = option(
         "true",
-        "Labels: true; random, drawn once by the seed for the training images; or pca:I, which sorts the images into "
-        "equal classes by their total projection on principal component I (from 0) of the training images' patches.",
+        "true: the labels of the data set; random: each training image gets a random label, drawn once by the seed; "
+        "pca:I: classes of equal size, by the projection of an image's mean patch on principal component I (from 0) of "
+        "the training images' patches.",
         "Data",
         recorded_if_set=True,
     )
     train_size: int | None = option(
-        None, "Train on a class-balanced subset of this many images, drawn by the seed.", "Data", at_least=1
+        None, "Train on this many images, equally many of each class, drawn by the seed.", "Data", at_least=1
     )
     val_fraction: float = option(
-        0.0, "Use this fraction of the training set for validation instead.", "Data", at_least=0, below=1
+        0.0, "Use this fraction of the training images for validation instead.", "Data", at_least=0, below=1
     )
     augment: str = option("crop-flip", "Augmentation of the training images.", "Data", choices=AUGMENTATIONS)
     normalize: str | None = option(
         None,
-        "Normalise each channel over the whole training set, or keep pixels in [0, 1] [default: channel].",
+        "channel: mean 0, standard deviation 1 over the training set; none: pixels from 0 to 1 [default: channel].",
         "Data",
         choices=PIXEL_NORMALIZATIONS,
     )
     permute_pixels: int | None = option(
         None,
-        "Shuffle the pixels of all images by one permutation, drawn by this seed.",
+        "Shuffle the pixels, all images in the same way; this number is the seed of the permutation.",
         "Data",
         at_least=0,
         below=MAX_SEED,
@@ -103,23 +106,23 @@ class TrainConfig(RunOptions):
     )
     lr: float = option(0.1, "Learning rate at the start.", "Optimization", at_least=0)
     schedule: str = option(
-        "cosine", "Learning-rate schedule, to 0 for cosine.", "Optimization", choices=SCHEDULES
+        "cosine", "Learning-rate schedule; cosine ends at 0.", "Optimization", choices=SCHEDULES
     )
     epochs: int = option(36, "Passes over the training set.", "Optimization", at_least=0)
     until_train_accuracy: float | None = option(
         None,
-        "Stop after the first epoch with this accuracy (0 to 1) on the training images without augmentation, at the "
-        "latest after --epochs. A cosine schedule is that of all --epochs.",
+        "Stop after the first epoch with this accuracy (0 to 1) or more on the training images without augmentation, "
+        "or else after --epochs. A cosine schedule still reaches 0 only after all --epochs.",
         "Optimization",
         above=0,
         at_most=1,
         recorded_if_set=True,
     )
     batch_size: int = option(
-        512, "Images of a step; an incomplete last batch is left out.", "Optimization", at_least=1
+        512, "Images in a step; an incomplete last batch is left out.", "Optimization", at_least=1
     )
     loss: str = option(
-        "cross-entropy", "Loss; mse and bce take one-hot targets.", "Optimization", choices=LOSSES
+        "cross-entropy", "Loss; mse and bce compare with one-hot targets.", "Optimization", choices=LOSSES
     )
     label_smoothing: float = option(
         0.0, "Label smoothing of the targets.", "Optimization", at_least=0, below=1
@@ -128,24 +131,27 @@ class TrainConfig(RunOptions):
     weight_decay: float = option(0.0, "Weight decay of sgd.", "Optimization", at_least=0)
     lambda_conv: float = option(
         5.8e-4,
-        "L1 strength of beta-lasso for convolutions and the layers that stand for them.",
+        "L1 strength (lambda) of beta-lasso for convolutions, and for local or dense layers in their place.",
         "Optimization",
         at_least=0,
     )
     lambda_fc: float = option(
         1.5e-4, "L1 strength of beta-lasso for the other fully-connected layers.", "Optimization", at_least=0
     )
-    beta: float = option(3.0, "Threshold of beta-lasso, in units of lambda.", "Optimization", at_least=0)
+    beta: float = option(
+        3.0, "Beta-lasso sets weights of magnitude below beta * lambda to zero.", "Optimization", at_least=0
+    )
     lr_match: str = option(
         "none",
-        "For an embedded network: orbit sums the gradients of tied weights, so that it trains as its CNN would.",
+        "For an embedded network. orbit: all weights that are one weight of the CNN get the sum of their gradients, so "
+        "that the network trains as the CNN would.",
         "Optimization",
         choices=LR_MATCHES,
     )
     round_bits: int | None = option(
         None,
-        "Round the parameters to so many bits (1 to 12): forward uses the rounded ones, gradients update the "
-        "full-precision ones (straight-through), and the file holds the rounded ones.",
+        "Train a network whose parameters take this many bits each (1 to 12). The forward pass uses rounded "
+        "parameters, gradients update unrounded ones (straight-through), and the file holds the rounded ones.",
         "Optimization",
         at_least=1,
         at_most=12,
@@ -153,29 +159,29 @@ class TrainConfig(RunOptions):
     )
     step_in_backward: bool = option(
         False,
-        "Update weights during the backward pass (beta-lasso), which needs less memory; the same numbers to rounding.",
+        "Update weights during the backward pass (beta-lasso): less memory, the same numbers up to rounding.",
         "Optimization",
         recorded=False,
     )
     log_screen: bool = option(
         False,
-        "Log, for the last step of each epoch, how many zeros of dense layers beta-lasso is certain to leave zero.",
+        "Log how many zero weights of dense layers each epoch's last step was certain to keep zero (beta-lasso).",
         "Optimization",
         recorded_if_set=True,
     )
     refit: bool = option(
-        False, "Keep the zeros of --init at zero and train the other weights without L1.", "Optimization"
+        False, "Keep zero weights of --init at zero, and train the others without L1.", "Optimization"
     )
 
     precision: str = option(
         "fp32",
-        "Precision in which the network computes; its weights are kept in float32 (fp64: float64).",
+        "Precision of the computation; weights are kept in float32 (with fp64 in float64).",
         "Run",
         choices=PRECISIONS,
     )
     snapshots: str | None = option(
         None,
-        "Epochs after which to keep a copy: '0,1,5', 'log:20' (0 and 20 log-spaced) or 'all'.",
+        "Epochs after which a copy of the network is kept: '0,1,5', 'log:20' (0 and 20 log-spaced ones) or 'all'.",
         "Run",
         recorded=False,
     )

@@ -15,25 +15,29 @@ class RunOptions(Config):
     device: str = device_option(_PANEL)
     data_dir: str | None = data_dir_option(_PANEL)
     save_interval: float = option(
-        60.0, "Seconds between saves of a resumable state.", _PANEL, at_least=0, recorded=False
+        60.0,
+        "Seconds between saves of the state that --resume goes on from.",
+        _PANEL,
+        at_least=0,
+        recorded=False,
     )
     storage: str = option(
         "dense",
-        "How weights are stored: csr keeps the non-zero ones, auto takes the smaller of both.",
+        "How weights are stored. csr: the non-zero ones only (compressed sparse rows); auto: the smaller of both.",
         _PANEL,
         choices=STORAGES,
         recorded=False,
     )
     graph: str = option(
         "auto",
-        "Record the step in a CUDA graph and replay it; auto if that makes the run faster.",
+        "On a GPU, record a training step in a CUDA graph and replay it. auto: if that makes the run faster.",
         _PANEL,
         choices=WHEN,
         recorded=False,
     )
     shard: str = option(
         "auto",
-        "Split parameters and optimizer state over the ranks of torchrun; auto if one device has too little memory.",
+        "Split parameters and optimizer state over torchrun's processes. auto: if one device has too little memory.",
         _PANEL,
         choices=WHEN,
         recorded=False,

@@ -9,4 +9,4 @@ from lcstool.options import Config, file_argument
 class CertifyConfig(Config):
     """One file, which is the argument."""
 
-    file: str = file_argument("What `lcstool linear train` wrote.")
+    file: str = file_argument("A file that `lcstool linear train` wrote.")

@@ -8,10 +8,12 @@ from lcstool.stages.linear.fields import noise_option
 
 @dataclass(frozen=True, kw_only=True)
 class ComposeConfig(Config):
-    """One file and how it is looked at; `file` is the argument."""
+    """One file and what is shown of it; `file` is the argument."""
 
-    file: str = file_argument("Linear convolutional networks.")
+    file: str = file_argument("A file of linear convolutional networks.")
     noise: float = noise_option(1e-8, "Roots")
-    radius: float = option(1e-4, "Chordal distance up to which layers share a root.", "Roots", at_least=0)
-    show: int = option(20, "Most networks of the table.", "Output", at_least=1)
-    drawn: int = option(24, "Most runs of the figures.", "Output", at_least=1)
+    radius: float = option(
+        1e-4, "Roots of two layers count as shared up to this chordal distance.", "Roots", at_least=0
+    )
+    show: int = option(20, "Show at most this many networks.", "Output", at_least=1)
+    drawn: int = option(24, "Draw at most this many runs.", "Output", at_least=1)

@@ -14,7 +14,7 @@ class CriticalConfig(Config):
     kernels: str = kernels_option()
     strides: str | None = strides_option()
     target: str = target_option(MISSING, "Search")
-    starts: int = starts_option(200, "Search", "Random starts.")
+    starts: int = starts_option(200, "Search", "Number of random starts.")
     seed: int = seed_option("Search", "Seed of the random starts.")
 
     def check(self) -> None:

@@ -13,11 +13,13 @@ class EndsConfig(Config):
 
     kernels: str = kernels_option()
     strides: str | None = strides_option()
-    targets: int = option(10, "Random targets of each number of real roots.", "Training", at_least=1)
-    starts: int = starts_option(100, "Training", "Runs of each target.")
+    targets: int = option(
+        10, "Number of random target filters for each number of real roots.", "Training", at_least=1
+    )
+    starts: int = starts_option(100, "Training", "Number of runs for each target.")
     init_scale: float = init_scale_option("Training")
     lr: float = option(0.02, "Learning rate.", "Training", above=0)
-    seed: int = seed_option("Training", "Seed of targets and starts.")
+    seed: int = seed_option("Training", "Seed of the targets and of the initial entries.")
 
     def check(self) -> None:
         parse_architecture(self.kernels, self.strides)

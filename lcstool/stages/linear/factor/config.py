@@ -13,7 +13,7 @@ class FactorConfig(Config):
 
     filter: str = option(
         MISSING,
-        "Entries of the filter, highest power of x first: 1,0.3,1.",
+        "Entries of the filter, read as a polynomial with the highest power of x first: 1,0.3,1.",
         "",
         argument=True,
         metavar="FILTER",
@@ -22,8 +22,10 @@ class FactorConfig(Config):
     kernels: str = kernels_option()
     strides: str | None = strides_option()
     noise: float = noise_option(1e-10, "Search")
-    starts: int = starts_option(200, "Search", "Random starts for the nearest member.")
-    limit: int = option(1000, "Most factorizations to list.", "Search", at_least=1)
+    starts: int = starts_option(
+        200, "Search", "Number of random starts of the search for the nearest filter."
+    )
+    limit: int = option(1000, "List at most this many factorizations.", "Search", at_least=1)
     seed: int = seed_option("Search", "Seed of the random starts.")
 
     def check(self) -> None:

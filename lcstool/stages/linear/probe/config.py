@@ -9,4 +9,4 @@ from lcstool.options import Config, file_argument
 class ProbeConfig(Config):
     """One file, which is the argument."""
 
-    file: str = file_argument("Any network with depthwise or single-channel layers.")
+    file: str = file_argument("A network with depthwise or single-channel convolutions.")

@@ -7,6 +7,12 @@ from lcstool.options import Config, option
 
 @dataclass(frozen=True, kw_only=True)
 class ScanConfig(Config):
-    """How far the table goes."""
+    """The largest architectures of the table."""
 
-    max_size: int = option(7, "Largest end-to-end size.", "Table", at_least=2, at_most=12)
+    max_size: int = option(
+        7,
+        "Largest size of the end-to-end filter, the composition of all layers.",
+        "Table",
+        at_least=2,
+        at_most=12,
+    )

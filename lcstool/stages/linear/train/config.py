@@ -1,4 +1,4 @@
-"""What decides a training of linear convolutional networks, with the defaults and the help. No torch here."""
+"""The options of training linear convolutional networks, with the defaults and the help. No torch here."""
 
 from dataclasses import dataclass
 
@@ -19,29 +19,39 @@ class LinearTrainConfig(Config):
     target: str | None = target_option(None, "Data")
     regression: str | None = option(
         None,
-        "Instead: an npz file of inputs x (samples, length) and targets y (samples, outputs).",
+        "Instead of --target: an npz file with inputs x (samples, length) and targets y (samples, outputs).",
         "Data",
         recorded="name",
     )
     train_size: int | None = option(
         None,
-        "Learn the target from this many random inputs [default: from the exact mean over white inputs].",
+        "Learn the target from this many random inputs [default: from the exact mean loss over white-noise inputs].",
         "Data",
         at_least=1,
     )
     noise: float = option(
-        0.0, "Standard deviation of the noise of sampled targets; needs --train-size.", "Data", at_least=0
+        0.0,
+        "Standard deviation of the noise added to sampled targets; needs --train-size.",
+        "Data",
+        at_least=0,
     )
 
-    runs: int = option(1, "Initialisations trained side by side.", "Training", at_least=1)
+    runs: int = option(
+        1, "Number of runs, each with random initial entries of its own.", "Training", at_least=1
+    )
     init_scale: float = init_scale_option("Training")
     method: str = option(
         "descent",
-        "Gradient descent, or gradient flow by an adaptive integrator.",
+        "descent: gradient descent; flow: gradient flow (infinitely small steps), by an adaptive integrator.",
         "Training",
         choices=LCN_METHODS,
     )
-    steps: int = option(200_000, "Most steps of a run; converged ones stop.", "Training", at_least=1)
+    steps: int = option(
+        200_000,
+        "Largest number of steps of a run; it stops earlier when it has converged.",
+        "Training",
+        at_least=1,
+    )
     lr: float = option(0.1, "Learning rate of gradient descent.", "Training", above=0)
     seed: int = seed_option("Training", "Seed of initial entries and of random inputs.")
     device: str = device_option("Training")
