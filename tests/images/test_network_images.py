@@ -105,6 +105,12 @@ def test_a_network_of_unknown_images_needs_them_named(
     assert found.dataset.same_as_trained is None
     with pytest.raises(UsageError, match="does not say what images"):
         energy(EnergyConfig(files=(str(here / "bare.safetensors"),), kernel_size=3))
+    both = (
+        str(here / "net.safetensors"),
+        str(here / "bare.safetensors"),
+    )  # the one's images are not the other's
+    with pytest.raises(UsageError, match=r"bare\.safetensors does not say what images"):
+        energy(EnergyConfig(files=both, kernel_size=3, data_dir=str(tiny_npz.parent)))
     with pytest.raises(UsageError, match="does not say what images"):
         prepare(TrainConfig(init=str(here / "bare.safetensors"), device="cpu"))
 
@@ -137,6 +143,21 @@ def test_random_labels_are_those_of_the_training(
     trained = header.history[-1]["metrics"]["train_loss_nats"]
     measured_loss = measured(here / "net.safetensors", dataset=f"npz:{tiny_npz}").train_loss
     assert measured_loss == pytest.approx(trained, rel=1e-5)
+
+
+def test_labels_of_a_component_need_no_test_images(
+    here: Path, run_train: Train, tiny_config: Config, tiny_npz: Path
+) -> None:
+    run_train(tiny_config(arch="s-conv", optim="sgd", labels="pca:1"), "net.safetensors")
+    history = open_checkpoint(here / "net.safetensors").require_kind("model").history
+    found = measured(here / "net.safetensors", dataset=f"npz:{tiny_npz}").train_loss
+    assert found == pytest.approx(history[-1]["metrics"]["train_loss_nats"], rel=1e-5)
+    arrays = dict(np.load(tiny_npz))
+    np.savez(here / "half.npz", **{name: arrays[name] for name in ("train_images", "train_labels")})
+    with pytest.raises(
+        BadInputError
+    ):  # another digest, so other labels: refused or told, never taken for the same
+        prepare(tiny_config(init=str(here / "net.safetensors"), dataset="npz:half.npz"))
 
 
 def test_only_what_is_used_is_asked_for(

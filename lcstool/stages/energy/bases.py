@@ -42,14 +42,15 @@ def open_images(
             size = ModelSpec.from_json(checkpoint.header.model, checkpoint.where).image
     folder = Path(config.data_dir) if config.data_dir else None
     known = next(filter(None, (trained_on(checkpoint.header) for checkpoint in networks)), None)
+    unknown = next((checkpoint for checkpoint in networks if trained_on(checkpoint.header) is None), None)
     name, classes = config.dataset, config.classes
-    if name is None and known is not None:
-        name, classes = find_dataset(known.name, folder, networks[0].where), classes or known.cut.classes
-    elif name is None and networks:
+    if name is None and unknown is not None:
         raise UsageError(
-            f"{networks[0].where} does not say what images it was trained on",
+            f"{unknown.where} does not say what images it was trained on",
             hint="name the data set whose patches give the basis: --dataset",
         )
+    if name is None and known is not None:
+        name, classes = find_dataset(known.name, folder, networks[0].where), classes or known.cut.classes
     elif name is None and basis is not None and basis.images.name is not None:
         name, classes = (
             find_dataset(basis.images.name, folder, str(config.basis)),
