@@ -39,6 +39,10 @@ class BadInputError(LcsError):
     exit_code = 3
 
 
+class UnreadTensorError(BadInputError):
+    """A tensor of a kind whose values are not read: quantised, or without any (exit code 3)."""
+
+
 class OutputError(BadInputError):
     """An output that cannot be written: read-only folder, full disk, name already taken (exit code 3)."""
 

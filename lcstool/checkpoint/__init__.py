@@ -1,10 +1,12 @@
-"""The one file format: safetensors with a description, read lazily, written atomically."""
+"""Files of tensors: any that hold a network are read lazily; safetensors files of ours are written all or nothing."""
 
+from lcstool.checkpoint.container import Checkpoint
 from lcstool.checkpoint.digest import content_digest, streamed_digest, tensor_bytes
 from lcstool.checkpoint.finite import all_finite
 from lcstool.checkpoint.header import FORMAT_VERSION, Header, canonical_json
 from lcstool.checkpoint.layout import TensorInfo
-from lcstool.checkpoint.reader import Checkpoint, open_checkpoint
+from lcstool.checkpoint.reader import open_checkpoint
+from lcstool.checkpoint.safetensors_file import SafetensorsFile
 from lcstool.checkpoint.sparse import CsrTensor, StreamedTensor, csr_bytes, store
 from lcstool.checkpoint.writer import check_writable, copy_to_stdout, replaced_file, write_checkpoint
 
@@ -13,6 +15,7 @@ __all__ = [
     "Checkpoint",
     "CsrTensor",
     "Header",
+    "SafetensorsFile",
     "StreamedTensor",
     "TensorInfo",
     "all_finite",

@@ -24,7 +24,7 @@ def streamed_digest(entries: Iterable[tuple[str, Described]]) -> str:
     """The same of tensors that are read block by block; the names must ascend."""
     hasher = hashlib.sha256()
     for name, (dtype, shape, blocks) in entries:
-        hasher.update(f"{name}\0{DTYPE_NAMES[dtype]}\0{list(shape)}\0".encode())
+        hasher.update(f"{name}\0{DTYPE_NAMES.get(dtype, dtype)}\0{list(shape)}\0".encode())
         for block in blocks:
             hasher.update(tensor_bytes(block))
     return f"sha256:{hasher.hexdigest()}"

@@ -1,183 +1,124 @@
-"""Read a safetensors file lazily, from a path or from standard input."""
+"""Open a file of tensors, whoever wrote it: from a path or from standard input, told apart by content, not by name."""
 
-import os
+import logging
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-import torch
-from safetensors import safe_open
-from torch import Tensor
-
-from lcstool.checkpoint.digest import streamed_digest
-from lcstool.checkpoint.header import Header
-from lcstool.checkpoint.layout import TensorInfo, header_length, parse_header
-from lcstool.checkpoint.sparse import PARTS, check_csr, dense_rows, storage_entries
+from lcstool.checkpoint.container import BLOCK_BYTES, Checkpoint, RenamedCheckpoint
+from lcstool.checkpoint.layout import MAX_HEADER_BYTES, header_length, parse_header
+from lcstool.checkpoint.names import plain_names
+from lcstool.checkpoint.safetensors_file import SafetensorsFile, opened
+from lcstool.checkpoint.shards import ShardedCheckpoint, refuse_part
+from lcstool.checkpoint.torch_file import TorchFile
 from lcstool.errors import BadInputError, UsageError
 
-_BLOCK_BYTES = 1 << 24
-#: Hints for whoever gives a file of one of these kinds where a network is expected.
-_ABOUT = {
-    "stats": "it holds what prune-stats counted; the network is the file that was counted",
-    "profile": "it holds energy profiles; the networks are the files they were measured on",
-    "basis": "it holds the principal components of patches, from lcstool energy --save-basis",
-    "path": "it holds a path between networks; lcstool interpolate FILE --export best -o NET makes one of it",
-    "lcn": "it holds runs of linear convolutional networks; lcstool linear compose shows them",
-    "code": "it holds a network as bits; lcstool bound FILE --decode -o NET gives the network back",
-    "dataset": "it holds images",
+_log = logging.getLogger("lcstool")
+_OTHERS = {
+    b"\x89HDF": "an HDF5 file (Keras?)",
+    b"\x93NUM": "an array of numpy",
+    b"\x1f\x8b": "compressed by gzip",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zX": "compressed by xz",
 }
 
 
-class Checkpoint:
-    """A safetensors file: its header is checked when it is opened, its tensors are read when they are asked for.
+def open_checkpoint(source: str | Path, key: str | None = None, where: str | None = None) -> Checkpoint:
+    """Open a file of tensors, or standard input for `-`.
 
-    Attributes:
-        where: The file's name for messages (`standard input` for a pipe).
-        header: lcstool's description, or None for a file written by something else.
-        tensors: Dtype and shape of every tensor by name, also of those that are stored compressed.
-    """
+    It may be a safetensors file, the index of several, or anything that `torch.save` wrote with a state dict in it.
+    Names lose what wrappers put before them (`module.`, `_orig_mod.`); what was unwrapped is logged in one line. A
+    pipe is copied to a temporary file first, since only a file can be read lazily; it is gone when the process ends.
 
-    def __init__(self, path: Path, where: str) -> None:
-        self.where = where
-        with _opened(path, where) as file:
-            length = header_length(file.read(8), where)
-            raw = file.read(length)
-            size = os.fstat(file.fileno()).st_size
-        if len(raw) < length:
-            raise BadInputError(f"{where} is truncated: its header has {length} bytes, {len(raw)} are there")
-        self._stored, metadata, data_bytes = parse_header(raw, where)
-        if size != 8 + length + data_bytes:
-            raise BadInputError(
-                f"{where} is {'truncated' if size < 8 + length + data_bytes else 'too long'}: "
-                f"expected {8 + length + data_bytes} bytes, found {size}"
-            )
-        self.header = Header.from_metadata(metadata, where)
-        self._compressed = storage_entries(self.header.storage if self.header else {}, self._stored, where)
-        self.tensors: dict[str, TensorInfo] = dict(self._stored)
-        for name, shape in self._compressed.items():
-            for part in PARTS:
-                del self.tensors[f"{name}/{part}"]
-            values = self._stored[f"{name}/values"]
-            self.tensors[name] = TensorInfo(
-                dtype=values.dtype,
-                shape=shape,
-                begin=0,
-                end=values.dtype.itemsize * torch.Size(shape).numel(),
-            )
-        try:
-            self._file: Any = safe_open(path, framework="pt")
-        except Exception as error:  # the library's own reading of the same header
-            raise BadInputError(f"{where} cannot be mapped: {error}") from None
-
-    def __getitem__(self, name: str) -> Tensor:
-        """One whole tensor, read from the file; BadInputError if there is none of this name."""
-        if name not in self.tensors:
-            known = ", ".join(sorted(self.tensors)[:8])
-            raise BadInputError(f"{self.where} has no tensor {name!r}; it has {known or 'none'}")
-        if name in self._compressed:
-            info = self.tensors[name]
-            blocks = list(self._dense_rows(name, max(1, info.shape[0])))
-            return blocks[0] if blocks else torch.empty(info.shape, dtype=info.dtype)
-        return self._file.get_tensor(name)  # type: ignore[no-any-return]
-
-    def is_compressed(self, name: str) -> bool:
-        """Whether this tensor is stored as csr."""
-        return name in self._compressed
-
-    def _dense_rows(self, name: str, rows_per_block: int) -> Iterator[Tensor]:
-        crow = self._file.get_tensor(f"{name}/crow")
-        check_csr(crow, self._stored[f"{name}/values"].num_elements, name, self.where)
-        col, values = (self._file.get_slice(f"{name}/{part}") for part in ("col", "values"))
-        return dense_rows(crow, col, values, self._compressed[name], rows_per_block, name, self.where)
-
-    def rows(
-        self, name: str, block_bytes: int = _BLOCK_BYTES, rows_per_block: int | None = None
-    ) -> Iterator[Tensor]:
-        """The tensor in blocks of leading rows, for tensors larger than memory.
-
-        Args:
-            name: The tensor.
-            block_bytes: About how many bytes a block has.
-            rows_per_block: How many rows a block has, instead of `block_bytes`.
-        """
-        info = self.tensors[name]
-        if not info.num_bytes or not info.shape:
-            yield self[name]
-            return
-        step = rows_per_block or max(1, block_bytes * info.shape[0] // info.num_bytes)
-        if step >= info.shape[0]:
-            yield self[name]
-            return
-        if name in self._compressed:
-            yield from self._dense_rows(name, step)
-            return
-        view = self._file.get_slice(name)
-        for start in range(0, info.shape[0], step):
-            yield view[start : min(start + step, info.shape[0])]
-
-    def require_kind(self, *kinds: str) -> Header:
-        """The header, if its kind is one of `kinds`; BadInputError otherwise."""
-        if self.header is None:
-            raise BadInputError(
-                f"{self.where} was not written by lcstool (no `lcstool` metadata); expected kind {' or '.join(kinds)}",
-                hint="lcstool embed --model torchvision:NAME --input CxHxW takes other state dicts",
-            )
-        if self.header.kind not in kinds:
-            raise BadInputError(
-                f"{self.where} is of kind {self.header.kind!r}; expected {' or '.join(map(repr, kinds))}",
-                hint=_ABOUT.get(self.header.kind),
-            )
-        return self.header
-
-    def digest(self) -> str:
-        """The content digest (`content_digest`): the same for the same tensors, whatever the metadata."""
-        infos = sorted(self.tensors.items())
-        return streamed_digest((name, (info.dtype, info.shape, self.rows(name))) for name, info in infos)
-
-
-def open_checkpoint(source: str | Path) -> Checkpoint:
-    """Open a safetensors file, or standard input for `-`.
-
-    A pipe is copied to a temporary file first, since only a file can be read lazily; it is gone when the process ends.
+    Args:
+        source: The file.
+        key: Which state dict, in a file that holds several: `state_dict`, `ema.shadow`.
+        where: The file's name for messages, if it is another.
 
     Raises:
-        BadInputError: if the file is missing, empty, truncated, or not a well-formed safetensors file.
-        UsageError: if standard input is a terminal.
+        BadInputError: missing, empty, truncated, not well-formed, without tensors, or a part of a network.
+        UsageError: standard input is a terminal; or the key is needed and missing, or given and not there.
     """
     path = Path(source)
     if str(source) == "-":
         if sys.stdin is None or sys.stdin.isatty():
             what = "'-' reads a checkpoint from standard input, but that is a terminal"
             raise UsageError(what, hint="pipe one in")
-        return _spooled(sys.stdin.buffer, "standard input")
+        return _spooled(sys.stdin.buffer, key, where or "standard input")
     if path.is_fifo():
-        with _opened(path, str(source)) as stream:
-            return _spooled(stream, str(source))
-    return Checkpoint(path, str(source))
+        with opened(path, str(source)) as stream:
+            return _spooled(stream, key, where or str(source))
+    return _unwrapped(path, key, where or str(source))
 
 
-def _spooled(stream: IO[bytes], where: str) -> Checkpoint:
-    """Copy a safetensors file from a pipe to a temporary file; its header is checked before its data is read."""
+def _unwrapped(path: Path, key: str | None, where: str) -> Checkpoint:
+    """The file's tensors under their plain names."""
+    found = _container(path, key, where)
+    if found.header is not None:  # written by lcstool: nothing is wrapped
+        return found
+    names, stripped = plain_names(found.tensors)
+    told = []
+    if isinstance(found, TorchFile):
+        told += [f"the weights are at {found.key!r}"] if found.key else []
+        told += [f"left out as no tensors: {', '.join(found.left_out[:6])}"] if found.left_out else []
+    if stripped:
+        told.append(f"names without {', '.join(f'{prefix}.' for prefix in stripped)}")
+    if told:
+        _log.info("%s: %s", where, "; ".join(told))
+    return RenamedCheckpoint(found, names) if stripped else found
+
+
+def _container(path: Path, key: str | None, where: str) -> Checkpoint:
+    with opened(path, where) as file:
+        first = file.read(8)
+    refuse_part(path, where)
+    if _is_torch(first):
+        return TorchFile(path, where, key)
+    if key is not None:
+        raise UsageError(f"{where} holds one state dict, so there is no --key {key!r} to choose")
+    if _is_json(first, path):
+        return ShardedCheckpoint(path, where, _shard)
+    for magic, what in _OTHERS.items():
+        if first.startswith(magic):
+            raise BadInputError(f"{where} is {what}, not a file of safetensors or torch.save")
+    return SafetensorsFile(path, where)
+
+
+def _shard(path: Path) -> Checkpoint:
+    with opened(path, str(path)) as file:
+        first = file.read(8)
+    return TorchFile(path, str(path), None) if _is_torch(first) else SafetensorsFile(path, str(path))
+
+
+def _is_torch(first: bytes) -> bool:
+    """Whether a file begins as a zip archive or a pickle does, and not as a safetensors header."""
+    is_header = len(first) == 8 and int.from_bytes(first, "little") <= MAX_HEADER_BYTES
+    return not is_header and (first[:4] == b"PK\x03\x04" or first[:1] == b"\x80")
+
+
+def _is_json(first: bytes, path: Path) -> bool:
+    is_text = all(32 <= byte < 127 or byte in b"\n\r\t" for byte in first)
+    return path.suffix == ".json" or (is_text and first.lstrip()[:1] == b"{")
+
+
+def _spooled(stream: IO[bytes], key: str | None, where: str) -> Checkpoint:
+    """Copy a file from a pipe to a temporary one; a safetensors header is checked before its data is read."""
     first = stream.read(8)
-    length = header_length(first, where)
-    raw = stream.read(length)
-    with tempfile.NamedTemporaryFile(prefix="lcstool-", suffix=".safetensors") as spool:
-        spool.write(first + raw)
-        if len(raw) == length:  # otherwise the reader reports the truncation
-            left = parse_header(raw, where)[2] + 1  # one byte more, to notice a file that is too long
-            while left > 0 and (block := stream.read(min(left, _BLOCK_BYTES))):
-                spool.write(block)
-                left -= len(block)
+    with tempfile.NamedTemporaryFile(prefix="lcstool-", suffix=".spool") as spool:
+        spool.write(first)
+        left = None
+        if not _is_torch(first) and not _is_json(first, Path()):
+            length = header_length(first, where)
+            raw = stream.read(length)
+            spool.write(raw)
+            # One byte more, to notice a file that is too long; of a truncated header the reader tells.
+            left = parse_header(raw, where)[2] + 1 if len(raw) == length else 0
+        while left is None or left > 0:
+            block = stream.read(BLOCK_BYTES if left is None else min(left, BLOCK_BYTES))
+            if not block:
+                break
+            spool.write(block)
+            left = None if left is None else left - len(block)
         spool.flush()
-        return Checkpoint(Path(spool.name), where)
-
-
-def _opened(path: Path, where: str) -> IO[bytes]:
-    if path.is_dir():
-        raise BadInputError(f"{where} is a folder; expected a safetensors file")
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise BadInputError(f"{where} cannot be read: {error.strerror or error}") from None
+        return _unwrapped(Path(spool.name), key, where)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import HealthCheck, given, settings
+from amounts import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -54,7 +55,7 @@ def test_the_comparison_can_fail() -> None:
         assert_same_bits(torch.tensor([0.0]), torch.tensor([-0.0]))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.dictionaries(NAMES, tensors(), max_size=6))
 def test_any_tensors_come_back(tmp_path: Path, content: dict[str, Tensor]) -> None:
     path = tmp_path / "any.safetensors"
