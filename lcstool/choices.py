@@ -29,6 +29,9 @@ PIXEL_NORMALIZATIONS = ("channel", "none")
 WHEN = ("auto", "always", "never")
 LCN_METHODS = ("descent", "flow")
 
+# Conversion
+CONVERTED_WEIGHTS = ("effective", "stored")
+
 # Pruning
 PRUNE_SCOPES = ("global", "layer")
 

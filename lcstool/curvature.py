@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lcstool.data.dataset import Split
 from lcstool.errors import CheckFailedError
@@ -63,7 +64,8 @@ class LossSurface:
         count = len(self.split)
         images, labels = self.split.images.split(self.batch_size), self.split.labels.split(self.batch_size)
         for some_images, some_labels in zip(images, labels, strict=True):
-            logits = self.model(self.prepare(some_images))
+            with sdpa_kernel(SDPBackend.MATH):  # the faster kernels of attention have no second derivative
+                logits = self.model(self.prepare(some_images))
             yield compute_loss(self.loss, logits, some_labels) * (len(some_labels) / count)
 
     def gradient(self) -> tuple[float, np.ndarray]:
@@ -71,8 +73,10 @@ class LossSurface:
         total, sums = 0.0, [torch.zeros_like(parameter) for parameter in self.parameters]
         for part in self._batches():
             total += part.item()
-            for held, piece in zip(sums, torch.autograd.grad(part, self.parameters), strict=True):
-                held += piece
+            pieces = torch.autograd.grad(part, self.parameters, allow_unused=True)
+            for held, piece in zip(sums, pieces, strict=True):
+                if piece is not None:
+                    held += piece
         return total, self._flatten(self._projected(sums))
 
     def hessian_product(self, vector: np.ndarray) -> np.ndarray:
@@ -81,7 +85,9 @@ class LossSurface:
         direction = self._projected(self._unflatten(vector))
         sums = [torch.zeros_like(parameter) for parameter in self.parameters]
         for part in self._batches():
-            gradient = torch.autograd.grad(part, self.parameters, create_graph=True)
+            gradient = torch.autograd.grad(
+                part, self.parameters, create_graph=True, allow_unused=True, materialize_grads=True
+            )
             slope = torch.stack([(g * d).sum() for g, d in zip(gradient, direction, strict=True)]).sum()
             # allow_unused: in a piecewise linear network the slope does not depend on some of the parameters.
             pieces = torch.autograd.grad(slope, self.parameters, allow_unused=True)

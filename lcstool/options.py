@@ -12,7 +12,10 @@ from typing import Any
 from lcstool.choices import LOSSES
 from lcstool.data import parse_dataset
 from lcstool.errors import UsageError
-from lcstool.parsing import meant
+from lcstool.models.arguments import ModelArgs, model_args
+from lcstool.models.permission import permit
+from lcstool.models.registry import ARCHITECTURES, architecture
+from lcstool.parsing import meant, parse_keywords
 
 MAX_SEED = 2**32
 
@@ -43,7 +46,7 @@ def option(
             of a path, `dataset` the name of a data set without its folder.
         recorded_if_set: Keep it only where it is not the default, as in files written before there was such a field.
         extra: `argument=True` for a positional argument, `optional=True` for one that may be missing, `metavar` for one
-            that is no file.
+            that is no file, `is_model=True` for the name of a network.
     """
     bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
     metadata: dict[str, Any] = {"help": help, "panel": panel, "choices": choices, "bounds": bounds}
@@ -61,6 +64,12 @@ def files_argument(help: str, **extra: Any) -> Any:
     return option((), help, "", argument=True, recorded=False, **extra)
 
 
+def key_option(panel: str) -> Any:
+    """Which state dict of a file that `torch.save` wrote."""
+    help = "Which state dict, in a file of torch.save that holds several: state_dict, ema.shadow."
+    return option(None, help, panel, recorded_if_set=True)
+
+
 def dataset_option(panel: str, help: str) -> Any:
     """The data set that a stage reads. A history entry has its name as it was found, not as it was asked for."""
     return option(None, help, panel, choices="datasets", recorded="dataset")
@@ -70,6 +79,29 @@ def data_dir_option(panel: str) -> Any:
     """Where data sets are kept, the same in every stage that loads one."""
     help = "Folder of downloads and built-in data [default: $LCSTOOL_DATA or ~/.cache/lcstool]."
     return option(None, help, panel, recorded=False)
+
+
+def model_option(panel: str) -> Any:
+    """The network of the files that a stage reads, if they name one of the user's own; it changes no result."""
+    help = "Let the file be a network of your own code, PACKAGE.MODULE:CALLABLE, which is then run."
+    return option(None, help, panel, is_model=True, recorded=False)
+
+
+def described_model_option(panel: str, help: str) -> Any:
+    """The network that a state dict belongs to."""
+    forms = " It is torchvision:NAME, timm:NAME, your own PACKAGE.MODULE:CALLABLE, or a name of `lcstool info --archs`."
+    return option(None, help + forms, panel, is_model=True)
+
+
+def model_arg_option(panel: str) -> Any:
+    """Keyword arguments of that network's constructor."""
+    help = "With --model: an argument of its constructor, NAME=VALUE (alpha=8); may be repeated."
+    return option((), help, panel, recorded_if_set=True)
+
+
+def input_option(panel: str, help: str) -> Any:
+    """The shape of a network's input, which a state dict does not tell."""
+    return option(None, help, panel)
 
 
 def train_size_option(panel: str) -> Any:
@@ -126,12 +158,30 @@ def check_field(entry: Field[Any], value: Any) -> None:
     for one in _as_tuple(value):
         if choices == "datasets":
             parse_dataset(one)
+        elif entry.metadata.get("is_model"):
+            _take_model(one)
         elif choices and one not in choices:
             raise UsageError(
                 f"{entry.name} {one!r} is not one of {', '.join(choices)}", hint=meant(one, choices)
             )
         if has_range and not _is_within(one, **bounds):
             raise UsageError(f"{entry.name} must be {_range_text(one, **bounds)}, got {one}")
+
+
+def _take_model(arch: str) -> None:
+    """UsageError unless a network may have this name. Whoever makes a configuration with it lets its code be run."""
+    if architecture(arch) is None:
+        raise UsageError(
+            f"model {arch!r} is no network",
+            hint=meant(arch, ARCHITECTURES)
+            or "torchvision:NAME, timm:NAME, PACKAGE.MODULE:CALLABLE, or a name that `lcstool info --archs` lists",
+        )
+    permit(arch)
+
+
+def model_arguments(entries: tuple[str, ...]) -> ModelArgs:
+    """The values of a field made by `model_arg_option`; UsageError for what a constructor must not be given."""
+    return model_args(parse_keywords(entries, "model-arg"))
 
 
 def _is_within(

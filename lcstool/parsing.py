@@ -1,5 +1,6 @@
 """From what one types to values: sizes, shapes, filters, and a hint at the word that was meant. No torch here."""
 
+import ast
 import difflib
 import math
 from collections.abc import Iterable
@@ -65,6 +66,14 @@ def meant(word: Any, known: Iterable[str]) -> str | None:
     return f"did you mean {near[0]}?" if near else None
 
 
+def parse_channels(text: str, channels: int, name: str) -> tuple[float, ...]:
+    """`0.5` or `0.49,0.48,0.45` as one number for each channel; UsageError otherwise."""
+    values = parse_filter(text, name)
+    if len(values) not in (1, channels):
+        raise UsageError(f"{name} {text!r} has {len(values)} numbers, the input {channels} channels")
+    return values * channels if len(values) == 1 else values
+
+
 def parse_labels(text: str) -> int | None:
     """The component of `pca:I` labels, None for `true` and `random`; UsageError otherwise."""
     if text in ("true", "random"):
@@ -73,3 +82,31 @@ def parse_labels(text: str) -> int | None:
     if kind != "pca" or not index.isdecimal() or len(index) > 6:
         raise UsageError(f"labels {text!r} is not true, random or pca:I", hint="--labels pca:3")
     return int(index)
+
+
+def parse_keywords(entries: Iterable[str], name: str) -> dict[str, Any]:
+    """`k=v` entries as keyword arguments: numbers, true, none and lists as Python or YAML write them, else text.
+
+    Args:
+        entries: As given, one an argument.
+        name: The option's, for messages.
+
+    Raises:
+        UsageError: not of that form, or an argument given twice.
+    """
+    found: dict[str, Any] = {}
+    for entry in entries:
+        key, equals, text = entry.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(f"{name} {entry!r} is not of the form NAME=VALUE", hint=f"--{name} alpha=8")
+        if key in found:
+            raise UsageError(f"{name} gives {key!r} twice")
+        words = {"true": True, "false": False, "none": None, "null": None}
+        if text.lower() in words:
+            found[key] = words[text.lower()]
+            continue
+        try:
+            found[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):  # a name, a path, ...
+            found[key] = text
+    return found

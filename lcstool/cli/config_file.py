@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from lcstool.errors import UsageError
+from lcstool.models.registry import is_own_code
 from lcstool.parsing import meant
 
 
@@ -27,12 +28,26 @@ def resolve(config_class: type[Any], file: Path | None, flags: dict[str, Any]) -
                 hint = meant(name, known) or f"known: {', '.join(sorted(known))}"
                 raise UsageError(f"{file}: unknown key {reprlib.repr(key)}", hint=hint)
             values[name] = _convert(value, hints[name], name, f"{file}: ")
+        _refuse_code(config_class, values, flags, file)
     for name, value in flags.items():
         values[name] = _convert(value, hints[name], name, "")
     for entry in fields(config_class):
         if entry.default is MISSING and entry.name not in values:
             raise UsageError(f"--{entry.name.replace('_', '-')} is missing", hint=entry.metadata["help"])
     return config_class(**values)
+
+
+def _refuse_code(config_class: type[Any], values: dict[str, Any], flags: dict[str, Any], file: Path) -> None:
+    """UsageError if a file of options names a network of one's own: only the command itself may have code run."""
+    for entry in fields(config_class):
+        value = values.get(entry.name)
+        is_code = entry.metadata.get("is_model") and value is not None and is_own_code(value)
+        if is_code and flags.get(entry.name) != value:
+            flag = f"--{entry.name.replace('_', '-')} {value}"
+            raise UsageError(
+                f"{file} names the network {value}, whose code is not run because a file says so",
+                hint=f"if you trust that code: {flag}",
+            )
 
 
 def _read_yaml(file: Path) -> dict[Any, Any]:

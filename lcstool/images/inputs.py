@@ -28,7 +28,10 @@ def input_map(
         BadInputError: the header does not say it, or not well.
     """
     if fields is None:
-        raise BadInputError(f"{where} does not say how its input is normalised")
+        raise BadInputError(
+            f"{where} does not say how its input is normalised",
+            hint="lcstool convert FILE --mean M --std S says it",
+        )
     return Preprocess.from_json(fields, spec.channels, where).on(device, spec.image, dtype)
 
 

@@ -44,11 +44,11 @@ def build_model(
     """
     import torch
 
-    from lcstool.models.build import empty_model, initialise
+    from lcstool.models.build import empty_model, initialise, materialise
 
     model = empty_model(spec)
     if settle is None:
-        model.to_empty(device="cpu")
+        materialise(model)
     generator = generator or torch.Generator().manual_seed(0)
     initialise(model, generator, spec.architecture.init_gain, settle)
     return model

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lcstool.checkpoint import Checkpoint, StreamedTensor, all_finite
 from lcstool.checkpoint.layout import TensorInfo
 from lcstool.errors import BadInputError, NonFiniteError
+from lcstool.models.architectures.construction import foreign_code
 from lcstool.models.embedding.modules import embed_modules
 from lcstool.models.embedding.tensors import convolution_layers, embedded_tensors
 from lcstool.models.layers.local import LocallyConnected2d
@@ -25,7 +26,11 @@ from lcstool.models.wiring.trace import trace
 
 
 def empty_model(spec: ModelSpec) -> nn.Module:
-    """The network of a spec on the meta device, embedded and narrowed where the spec says so."""
+    """The network of a spec, embedded and narrowed where the spec says so.
+
+    Its parameters are on the meta device; so are its buffers, unless it is somebody else's network
+    (`architectures.zoo`, `architectures.own`), whose constructor may compute with them.
+    """
     with torch.device("meta"):
         model = import_module(spec.architecture.module).build(spec)
         assert isinstance(model, nn.Module)
@@ -55,7 +60,7 @@ def initialise(
     """
     for name, module in model.named_modules():
         if settle is not None:
-            module.to_empty(device="cpu", recurse=False)
+            materialise(module, recurse=False)
         if isinstance(module, LocallyConnected2d):
             module.reset_parameters(generator)
         elif isinstance(module, WEIGHT_LAYERS):
@@ -66,13 +71,20 @@ def initialise(
         elif isinstance(module, NORM_LAYERS):
             module.reset_parameters()
         elif next(module.parameters(recurse=False), None) is not None:
-            raise TypeError(f"no rule to initialise {name} ({type(module).__name__})")
+            raise BadInputError(f"there is no rule for initial weights of {name!r} ({type(module).__name__})")
         if settle is not None and isinstance(module, WEIGHT_LAYERS):
             settle(module)
     if gain != 1:
         for layer in weight_layers(model).values():
             if layer.is_conv_like:
                 layer.weight.mul_(gain)
+
+
+def materialise(model: nn.Module, recurse: bool = True) -> None:
+    """Give what has no memory yet memory on the CPU; values that are there stay."""
+    model._apply(
+        lambda tensor: torch.empty_like(tensor, device="cpu") if tensor.is_meta else tensor, recurse=recurse
+    )
 
 
 def check_tensors(
@@ -87,19 +99,39 @@ def check_tensors(
         owner: What the messages call the module.
     """
     expected = model.state_dict()
-    for name, tensor in expected.items():
-        if name not in tensors:
-            raise BadInputError(f"{where} has no tensor {name!r}, which {owner} needs")
-        given = tensors[name]
-        if tuple(given.shape) != tuple(tensor.shape):
-            raise BadInputError(
-                f"{where}: tensor {name!r} has shape {list(given.shape)}, expected {list(tensor.shape)}"
-            )
-        if given.dtype.is_floating_point != tensor.dtype.is_floating_point:
-            raise BadInputError(f"{where}: tensor {name!r} has dtype {given.dtype}, expected {tensor.dtype}")
+    missing = [name for name in expected if name not in tensors]
     superfluous = sorted(set(tensors) - set(expected))
+    if missing:
+        raise BadInputError(f"{where} has no tensor {missing[0]!r}, which {owner} needs{_and_more(missing)}")
+    misshapen = [name for name, own in expected.items() if tuple(tensors[name].shape) != tuple(own.shape)]
+    if misshapen:
+        name = misshapen[0]
+        raise BadInputError(
+            f"{where}: tensor {name!r} has shape {list(tensors[name].shape)}, "
+            f"expected {list(expected[name].shape)}{_and_more(misshapen)}"
+        )
+    other = [name for name, own in expected.items() if not _is_of_kind(tensors[name].dtype, own.dtype)]
+    if other:
+        name = other[0]
+        raise BadInputError(
+            f"{where}: tensor {name!r} has dtype {tensors[name].dtype}, "
+            f"expected {expected[name].dtype}{_and_more(other)}"
+        )
     if superfluous:
-        raise BadInputError(f"{where} has a tensor {superfluous[0]!r}, which {owner} does not know")
+        raise BadInputError(
+            f"{where} has a tensor {superfluous[0]!r}, which {owner} does not know{_and_more(superfluous)}"
+        )
+
+
+def _and_more(names: list[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+
+
+def _is_of_kind(given: torch.dtype, expected: torch.dtype) -> bool:
+    """Whether a network can compute with it in place of its own: floating numbers of 16 bits or more are one kind."""
+    if given.is_floating_point != expected.is_floating_point or given.is_complex != expected.is_complex:
+        return False
+    return not given.is_floating_point or given.itemsize > 1
 
 
 def load_tensors(model: nn.Module, checkpoint: Checkpoint) -> None:
@@ -111,12 +143,29 @@ def load_tensors(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 def load_state(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
     """Give the module these tensors, in their own dtypes; NonFiniteError for NaN and infinity."""
-    state: dict[str, Tensor] = {}
+    state = model.state_dict()  # with the versions of the module's classes, which some of them ask for
     for name, tensor in tensors:
         if not all_finite(tensor):
             raise NonFiniteError(f"{where}: tensor {name!r} holds NaN or infinite values")
-        state[name] = tensor
-    model.load_state_dict(state, assign=True)
+        state[name] = tensor.contiguous()
+    shared = shared_parameters(model)
+    with foreign_code(f"{where} cannot be loaded"):
+        model.load_state_dict(state, assign=True)
+    for name, first in shared.items():
+        owner, _, leaf = name.rpartition(".")
+        model.get_submodule(owner).register_parameter(leaf, model.get_parameter(first))
+
+
+def shared_parameters(model: nn.Module) -> dict[str, str]:
+    """The further names of parameters that have several, each with the first."""
+    first: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        first.setdefault(id(parameter), name)
+    return {
+        name: first[id(parameter)]
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if first[id(parameter)] != name
+    }
 
 
 def embedded_like(model: nn.Module, spec: ModelSpec, embedding: Embedding) -> nn.Module:

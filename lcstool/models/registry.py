@@ -1,9 +1,11 @@
 """The registry of architectures; it imports no torch, so that the command line can list the names at once.
 
 To add an architecture, write a module with a function `build(spec) -> nn.Module` in `architectures/` and add an entry
-here.
+here. Networks of others need no entry: their names say where they are, as `torchvision:NAME`, `timm:NAME` or, for a
+network of one's own, `PACKAGE.MODULE:CALLABLE`.
 """
 
+import re
 from dataclasses import dataclass
 
 
@@ -35,7 +37,9 @@ class Architecture:
     init_gain: float = 1.0
 
 
-TORCHVISION = "torchvision:"
+TORCHVISION, TIMM = "torchvision:", "timm:"
+_IDENTIFIERS = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+_OWN_CODE = re.compile(f"{_IDENTIFIERS}:{_IDENTIFIERS}")
 _FAMILIES = "lcstool.models.architectures"
 _HE = 6**0.5
 
@@ -136,8 +140,16 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
+def is_own_code(arch: str) -> bool:
+    """Whether a name is `PACKAGE.MODULE:CALLABLE`: whoever builds that network runs code that may do anything."""
+    return not arch.startswith((TORCHVISION, TIMM)) and _OWN_CODE.fullmatch(arch) is not None
+
+
 def architecture(arch: str) -> Architecture | None:
-    """The registry's line for a name, `torchvision:NAME` included; None for an unknown one."""
-    if arch.startswith(TORCHVISION):
-        return Architecture(module=f"{_FAMILIES}.zoo", summary="a network of torchvision", alpha=1)
+    """The registry's line for a name, those of others' networks included; None for an unknown one."""
+    if arch.startswith((TORCHVISION, TIMM)):
+        library = arch.partition(":")[0]
+        return Architecture(module=f"{_FAMILIES}.zoo", summary=f"a network of {library}", alpha=1)
+    if is_own_code(arch):
+        return Architecture(module=f"{_FAMILIES}.own", summary="a network of one's own", alpha=1)
     return ARCHITECTURES.get(arch)

@@ -6,7 +6,9 @@ from typing import Any
 
 from lcstool.choices import CONNECTIVITIES, EMBEDDED_NORMS
 from lcstool.errors import BadInputError, UsageError
-from lcstool.models.registry import ARCHITECTURES, TORCHVISION, Architecture, architecture
+from lcstool.models.arguments import ModelArgs, keywords, model_args
+from lcstool.models.permission import require_permission
+from lcstool.models.registry import ARCHITECTURES, Architecture, architecture
 
 MAX_SIZE = 1_000_000  # of alpha, sides and classes: beyond it even counting weights would overflow
 
@@ -52,7 +54,7 @@ class ModelSpec:
     """Enough to rebuild a module: an architecture's name and its arguments.
 
     Attributes:
-        arch: A name in ARCHITECTURES.
+        arch: A name in ARCHITECTURES, `torchvision:NAME`, `timm:NAME` or `PACKAGE.MODULE:CALLABLE`.
         image: Height and width of the input in pixels.
         channels: Channels of the input.
         classes: Number of outputs.
@@ -63,6 +65,7 @@ class ModelSpec:
         embedding: Which of its layers are embedded; None for the network as it is.
         flattened: Dense layers on images that output vectors, so that their units can be dropped one by one.
         widths: Name and number of output channels (or units) of each layer narrower than the architecture's.
+        model_args: Further arguments of the constructor, for networks that are not in ARCHITECTURES.
     """
 
     arch: str
@@ -76,6 +79,7 @@ class ModelSpec:
     embedding: Embedding | None = None
     flattened: tuple[str, ...] = ()
     widths: tuple[tuple[str, int], ...] = ()
+    model_args: ModelArgs = ()
 
     def __post_init__(self) -> None:
         entry = self.architecture
@@ -108,6 +112,8 @@ class ModelSpec:
             raise UsageError(f"the kernel size must be odd to keep the image's size, got {self.kernel_size}")
         if self.width is not None and self.arch != "3-fc":
             raise UsageError(f"{self.arch} takes no width", hint="use alpha")
+        if self.model_args and self.arch in ARCHITECTURES:
+            raise UsageError(f"{self.arch} takes no argument {self.model_args[0][0]!r}")
 
     def _check_image(self, entry: Architecture) -> None:
         """BadInputError for images that the first kernel does not fit."""
@@ -134,8 +140,8 @@ class ModelSpec:
     def to_json(self) -> dict[str, Any]:
         """{"arch": name, "args": {...}}, without the arguments that this architecture does not take."""
         args = asdict(self) | {"image": list(self.image)}
-        del args["arch"], args["embedding"], args["flattened"], args["widths"]
-        if self.arch.startswith(TORCHVISION):
+        del args["arch"], args["embedding"], args["flattened"], args["widths"], args["model_args"]
+        if self.arch not in ARCHITECTURES:
             del args["alpha"], args["dropout"]
         if not self.architecture.takes_kernel_size:
             del args["kernel_size"]
@@ -144,11 +150,17 @@ class ModelSpec:
         embedded = {"embedding": self.embedding.to_json()} if self.embedding else {}
         widths = {"widths": dict(self.widths)} if self.widths else {}
         flattened = {"flattened": list(self.flattened)} if self.flattened else {}
-        return {"arch": self.arch, "args": args} | embedded | flattened | widths
+        own = {"model_args": keywords(self.model_args)} if self.model_args else {}
+        return {"arch": self.arch, "args": args} | embedded | flattened | widths | own
 
     @staticmethod
     def from_json(spec: Mapping[str, Any], where: str) -> "ModelSpec":
-        """The inverse of `to_json`; BadInputError says what is wrong with a spec from outside."""
+        """The inverse of `to_json`, for a spec from outside.
+
+        Raises:
+            BadInputError: it describes no network.
+            UsageError: it asks for code that neither the command line nor a plug-in names (`models.permission`).
+        """
         if not spec:
             raise BadInputError(f"{where} does not say what network it is")
         try:
@@ -167,13 +179,19 @@ class ModelSpec:
             flattened = spec.get("flattened", [])
             if type(flattened) is not list or not all(type(name) is str for name in flattened):
                 raise TypeError(f"flattened {flattened!r}")
-            return ModelSpec(
+            own = spec.get("model_args", {})
+            if type(own) is not dict:
+                raise TypeError(f"model_args {own!r}")
+            made = ModelSpec(
                 arch=str(spec["arch"]),
                 image=(height, width),
                 embedding=embedding,
                 flattened=tuple(sorted(set(flattened))),
                 widths=tuple(sorted(widths.items())),
+                model_args=model_args(own),
                 **args,
             )
-        except (KeyError, TypeError, ValueError, UsageError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError, UsageError) as error:
             raise BadInputError(f"{where}: the architecture in the header cannot be built: {error}") from None
+        require_permission(made.arch, where)
+        return made

@@ -6,17 +6,25 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from lcstool.checkpoint import content_digest, open_checkpoint
-from lcstool.errors import BadInputError, NonFiniteError
+from lcstool.errors import BadInputError, NonFiniteError, UsageError
 from lcstool.models import ModelSpec, build_model
-from lcstool.models.foreign import build_foreign, read_state_dict
+from lcstool.models.foreign import build_foreign
+from lcstool.parsing import parse_keywords
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.stage import embed
 
 ARCH, SHAPE = "vanilla-cnn", (2, 10, 9)
 SPEC = ModelSpec(arch=ARCH, image=SHAPE[1:], channels=SHAPE[0], classes=4)
+
+
+ALPHA = (("alpha", 1),)
+
+
+def build(state: dict[str, Tensor]) -> tuple[ModelSpec, nn.Module]:
+    return build_foreign(ARCH, SHAPE, state, "net.pt", ALPHA)
 
 
 def state_dict() -> dict[str, Tensor]:
@@ -33,16 +41,10 @@ def both_files(state: dict[str, Tensor], folder: Path) -> tuple[str, str]:
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_the_same_tensors_have_the_same_digest_in_either_kind_of_file(prefix: str, tmp_path: Path) -> None:
     state = {prefix + name: tensor for name, tensor in state_dict().items()}
-    (one, digest), (other, other_digest) = (read_state_dict(file) for file in both_files(state, tmp_path))
-    assert digest == other_digest == content_digest(state)
-    assert one.keys() == other.keys() == state_dict().keys()
-    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
-
-
-@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model", "net"])
-def test_a_wrapped_state_dict_has_the_digest_of_its_tensors(wrapper: str, tmp_path: Path) -> None:
-    torch.save({wrapper: state_dict(), "epoch": 3}, tmp_path / "net.pth")
-    assert read_state_dict(str(tmp_path / "net.pth"))[1] == content_digest(state_dict())
+    one, other = (open_checkpoint(file) for file in both_files(state, tmp_path))
+    assert one.digest() == other.digest() == content_digest(state_dict())
+    assert one.tensors.keys() == other.tensors.keys() == state_dict().keys()
+    assert all(torch.equal(one[name], other[name]) for name in one.tensors)
 
 
 def test_embed_records_the_same_input_for_either_kind_of_file(tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ def test_embed_records_the_same_input_for_either_kind_of_file(tmp_path: Path) ->
 
 
 def test_the_number_of_classes_is_read_off_the_last_layer() -> None:
-    spec, model = build_foreign(ARCH, SHAPE, state_dict(), "net.pt")
+    spec, model = build(state_dict())
     assert spec == SPEC
     assert all(torch.equal(tensor, state_dict()[name]) for name, tensor in model.state_dict().items())
 
@@ -71,7 +73,7 @@ def test_old_files_lack_the_number_of_batches() -> None:
     norms = ModelSpec(arch="s-conv", image=(10, 9), channels=2, classes=4)
     state = dict(build_model(norms).state_dict())
     del state["bn1.num_batches_tracked"]
-    _, model = build_foreign("s-conv", SHAPE, state, "net.pt")
+    _, model = build_foreign("s-conv", SHAPE, state, "net.pt", ALPHA)
     assert model.state_dict()["bn1.num_batches_tracked"] == 0
 
 
@@ -92,28 +94,57 @@ def test_old_files_lack_the_number_of_batches() -> None:
 def test_tensors_that_do_not_fit_are_named(change: dict[str, Any], said: str) -> None:
     state = {name: tensor for name, tensor in (state_dict() | change).items() if tensor is not None}
     with pytest.raises(BadInputError, match=said):
-        build_foreign(ARCH, SHAPE, state, "net.pt")
+        build(state)
 
 
 def test_values_that_are_not_finite() -> None:
     state = state_dict()
     state["layer1.weight"][0] = float("nan")
     with pytest.raises(NonFiniteError, match=r"net.pt: tensor 'layer1.weight' holds NaN"):
-        build_foreign(ARCH, SHAPE, state, "net.pt")
+        build(state)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_messages_count_what_else_does_not_fit() -> None:
+    without = {name: tensor for name, tensor in state_dict().items() if not name.startswith("layer2")}
+    with pytest.raises(
+        BadInputError, match=r"no tensor 'layer2.weight', which vanilla-cnn needs \(and 1 more\)"
+    ):
+        build(without)
+    with pytest.raises(BadInputError, match=r"a tensor 'a', which vanilla-cnn does not know \(and 2 more\)"):
+        build(state_dict() | dict.fromkeys("abc", torch.ones(1)))
+    with pytest.raises(BadInputError, match=r"'layer1.weight' has shape .* \(and \d more\)"):
+        build_foreign(ARCH, SHAPE, state_dict(), "net.pt")  # of alpha 64
+
+
+def test_numbers_of_8_bits_are_no_weights() -> None:
+    narrow = state_dict()["layer1.bias"].to(torch.float8_e4m3fn)
+    with pytest.raises(BadInputError, match=r"'layer1.bias' has dtype torch.float8_e4m3fn, expected"):
+        build(state_dict() | {"layer1.bias": narrow})
+
+
+def test_bookkeeping_is_neither_required_nor_refused() -> None:
+    extra = {"n_averaged": torch.tensor(3), "layer1.num_batches_tracked": torch.tensor(7)}
+    _, model = build(state_dict() | extra)
+    assert model.state_dict().keys() == state_dict().keys()
+
+
+def test_tensors_of_any_memory_layout_are_taken() -> None:
+    state = {name: tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor.T.contiguous().T
+             for name, tensor in state_dict().items() if tensor.ndim != 1}  # fmt: skip
+    _, model = build(state_dict() | state)
+    assert all(tensor.is_contiguous() for tensor in model.state_dict().values())
+
+
+def test_an_own_architecture_takes_its_sizes_as_arguments() -> None:
+    with pytest.raises(UsageError, match="vanilla-cnn takes no model argument colour='red'"):
+        build_foreign(ARCH, SHAPE, {}, "net.pt", (("colour", "red"),))
+    with pytest.raises(UsageError, match=r"alpha=2\.5"):
+        build_foreign(ARCH, SHAPE, {}, "net.pt", (("alpha", 2.5),))
+
+
 @pytest.mark.parametrize(
-    "tensor", [torch.ones(2, dtype=torch.complex64), torch.eye(2).to_sparse()], ids=["complex", "sparse"]
+    ("text", "value"),
+    [("false", False), ("True", True), ("none", None), ("3", 3), ("1,2", (1, 2)), ("bn", "bn"), ("0.5", 0.5)],
 )
-def test_tensors_of_other_kinds_are_refused(tensor: Tensor, tmp_path: Path) -> None:
-    torch.save({"layer1.weight": tensor}, tmp_path / "net.pt")
-    with pytest.raises(BadInputError, match=r"'layer1.weight' is of a kind that cannot be read"):
-        read_state_dict(str(tmp_path / "net.pt"))
-
-
-@pytest.mark.parametrize("content", [[1, 2], {"a": 3}, {"state_dict": {"a": "b"}}], ids=str)
-def test_what_is_no_state_dict(content: Any, tmp_path: Path) -> None:
-    torch.save(content, tmp_path / "net.pt")
-    with pytest.raises(BadInputError, match="is not a state dict"):
-        read_state_dict(str(tmp_path / "net.pt"))
+def test_values_of_model_arguments(text: str, value: object) -> None:
+    assert parse_keywords((f"x={text}",), "model-arg") == {"x": value}

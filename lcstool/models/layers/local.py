@@ -199,17 +199,25 @@ class SeededDropout(nn.Module):
 
     Args:
         p: The probability of dropping a unit.
+        own_axes: Units that differ only in later axes are dropped together. 0: the whole batch; 1: an image; 2: a
+            channel; None: each unit by itself.
+
+    Ref:
+        Huang et al. 2016 (arXiv 1603.09382) for 1, Tompson et al. 2015 (arXiv 1411.4280) for 2.
     """
 
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: float, own_axes: int | None = None) -> None:
         super().__init__()
-        self.p = p
+        self.p, self.own_axes = p, own_axes
         self.generator: torch.Generator | None = None  # None draws from torch's global generator
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
-        kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.p
+        shape = x.shape
+        if self.own_axes is not None:
+            shape = shape[: self.own_axes] + (1,) * (x.ndim - self.own_axes)
+        kept = torch.rand(shape, generator=self.generator, device=x.device) >= self.p
         return x * kept / (1 - self.p)
 
     def extra_repr(self) -> str:

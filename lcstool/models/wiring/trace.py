@@ -4,16 +4,18 @@ The run is on torch's meta device, which computes shapes only. No architecture i
 is read off the tensors that pass through it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lcstool.errors import BadInputError
 from lcstool.models.layers.geometry import ConvGeometry, conv_geometry
 from lcstool.models.layers.local import FullyConnected2d, LocallyConnected2d, UnitBatchNorm2d
+from lcstool.models.wiring.dry_run import Operations, dry_run
 
 _CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten._convolution.default)
 
@@ -50,83 +52,127 @@ class Trace:
         }
 
 
-class _CountConvolutions(TorchDispatchMode):
-    """Counts convolutions, and notes in which modules other than Conv2d they ran."""
+class _Convolutions(Operations):
+    """Notes in which Conv2d convolutions ran, and in which other modules."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.count = 0
-        self.running: list[tuple[str, nn.Module]] = []
+        super().__init__()
+        self.within: list[str] = []
         self.outside: list[str] = []
 
-    def enter(self, name: str, module: nn.Module) -> None:
-        self.running.append((name, module))
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def see(self, function: Any, args: tuple[Any, ...], name: str, module: nn.Module | None) -> None:
         if function in _CONVOLUTIONS:
-            self.count += 1
-            name, module = self.running[-1] if self.running else ("", None)
-            if not isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d):
+                self.within.append(name)
+            else:
                 self.outside.append(f"{name or 'the network itself'} ({type(module).__name__})")
-        return function(*args, **(kwargs or {}))
 
 
-def trace(model: nn.Module, in_shape: tuple[int, int, int]) -> Trace:
-    """Run the model once on the meta device and note its convolutions and batch norms.
+def trace(model: nn.Module, in_shape: tuple[int, int, int], strict: bool = True) -> Trace:
+    """Run the model once for shapes and note its convolutions and batch norms.
 
     Args:
-        model: A module on the meta device.
+        model: A module on any device; it is left as it is.
         in_shape: Channels, height, width of the input.
+        strict: Whether every convolution must have one geometry. If not, those that have none are left out.
 
     Raises:
-        BadInputError: if the network does not take such images, runs one layer on two sizes, never runs one, or
-            convolves outside any module; the message names the module.
+        BadInputError: if the network does not take such images or gives no logits. If strict also: if it runs one layer
+            on two sizes, never runs one, or convolves outside any module; the message names the module.
     """
-    found, producers, counter = Trace(), _Producers(), _CountConvolutions()
-    handles: list[Any] = [
-        module.register_forward_hook(_watch(name, found, producers))
-        for name, module in model.named_modules()
-        if isinstance(
-            module, nn.Conv2d | LocallyConnected2d | FullyConnected2d | nn.BatchNorm2d | UnitBatchNorm2d
-        )
-    ]
-    for name, module in model.named_modules():
-        handles.append(module.register_forward_pre_hook(_entering(counter, name)))
-        handles.append(module.register_forward_hook(lambda *_: counter.running.pop() and None))
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad(), counter:
-            dtype = next((p.dtype for p in model.parameters()), torch.float32)
-            output = model(torch.zeros(1, *in_shape, device="meta", dtype=dtype))
-    except (RuntimeError, ValueError, IndexError) as error:
-        text = " ".join(str(error).split())[:160]
-        raise BadInputError(f"the network does not run on {in_shape} images (C, H, W): {text}") from None
-    finally:
-        model.train(was_training)
-        for handle in handles:
-            handle.remove()
-    seen = 0
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            if name not in found.layers:
-                raise BadInputError(f"layer {name!r} is never run, so nothing is known of its geometry")
-            seen += 1
-    if counter.outside:
-        raise BadInputError(
-            f"{counter.outside[0]} convolves without being a Conv2d (functional, transposed, one- or "
-            "three-dimensional), which cannot be embedded"
-        )
-    if counter.count > seen:
-        raise BadInputError(f"the network runs {counter.count - seen} of its Conv2d modules twice")
+    watch = _Watch(model)
+    output = dry_run(model, (1, *in_shape), watch)
+    obstacles = watch.obstacles()
+    if strict and obstacles:
+        raise BadInputError(obstacles[0])
     if not isinstance(output, Tensor) or output.ndim != 2:
         raise BadInputError("the network does not return one tensor of logits (batch, classes)")
+    found = watch.found
     found.classes = output.shape[1]
-    order = [name for name, _ in model.named_modules()]
-    found.layers = {name: found.layers[name] for name in order if name in found.layers}
+    found.layers = {name: found.layers[name] for name, _ in model.named_modules() if name in found.layers}
     return found
+
+
+class _Watch:
+    """Called: watches one run. What it saw of an earlier one is forgotten."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._start()
+
+    def _start(self) -> None:
+        self.found, self.producers, self.convolutions = Trace(), _Producers(), _Convolutions()
+        self.refused: dict[str, str] = {}
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        self._start()
+        kinds = nn.Conv2d | LocallyConnected2d | FullyConnected2d | nn.BatchNorm2d | UnitBatchNorm2d
+        handles: list[Any] = [
+            module.register_forward_hook(self._noting(name))
+            for name, module in self.model.named_modules()
+            if isinstance(module, kinds)
+        ]
+        try:
+            with self.convolutions.follow(self.model), self.convolutions:
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def obstacles(self) -> list[str]:
+        """Why convolutions have no one geometry; without them from here on."""
+        found, said = self.found, list(self.refused.values())
+        for name in self.refused:
+            found.layers.pop(name, None)
+        for name, module in self.model.named_modules():
+            if isinstance(module, nn.Conv2d) and name not in found.layers and name not in self.refused:
+                said.append(f"layer {name!r} is never run, so nothing is known of its geometry")
+        if self.convolutions.outside:
+            said.append(
+                f"{self.convolutions.outside[0]} convolves without being a Conv2d (functional, transposed, one- or "
+                "three-dimensional), which cannot be embedded"
+            )
+        runs = self.convolutions.within
+        twice = [name for name in dict.fromkeys(runs) if runs.count(name) > 1]
+        for name in twice:
+            found.layers.pop(name, None)
+        if twice:
+            said.append(f"the network runs {len(twice)} of its Conv2d modules twice")
+        return said
+
+    def _noting(self, name: str) -> Any:
+        found = self.found
+
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            shape = inputs[0].shape[1:]
+            in_shape = (shape[0], shape[1], shape[2])
+            if isinstance(module, nn.BatchNorm2d | UnitBatchNorm2d):
+                found.norms[name] = TracedNorm(in_shape, self.producers.of(inputs[0]))
+                return
+            try:
+                geometry = self._geometry(module, in_shape, name)
+            except BadInputError as error:
+                self.refused.setdefault(name, error.message)
+                return
+            if found.layers.setdefault(name, geometry) != geometry:
+                self.refused[name] = f"layer {name!r} runs on images of two sizes, so it has no one matrix"
+            found.padding_modes[name] = str(getattr(module, "padding_mode", "zeros"))
+            self.producers.note(name, output)
+
+        return hook
+
+    def _geometry(self, module: nn.Module, in_shape: tuple[int, int, int], name: str) -> ConvGeometry:
+        if not isinstance(module, nn.Conv2d):
+            assert isinstance(module.geometry, ConvGeometry)
+            return module.geometry
+        own = [method for method in ("forward", "_conv_forward")
+               if getattr(type(module), method) is not getattr(nn.Conv2d, method)]  # fmt: skip
+        if own:
+            raise BadInputError(
+                f"layer {name!r} ({type(module).__name__}) convolves in a way of its own, which cannot be embedded"
+            )
+        return conv_geometry(module, in_shape, name)
 
 
 class _Producers:
@@ -140,27 +186,3 @@ class _Producers:
 
     def of(self, tensor: Tensor) -> str | None:
         return self.made[id(tensor)][0] if id(tensor) in self.made else None
-
-
-def _entering(counter: _CountConvolutions, name: str) -> Any:
-    def hook(module: nn.Module, _inputs: Any) -> None:
-        counter.enter(name, module)
-
-    return hook
-
-
-def _watch(name: str, found: Trace, producers: _Producers) -> Any:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        shape = inputs[0].shape[1:]
-        in_shape = (shape[0], shape[1], shape[2])
-        if isinstance(module, nn.BatchNorm2d | UnitBatchNorm2d):
-            found.norms[name] = TracedNorm(in_shape, producers.of(inputs[0]))
-            return
-        geometry = conv_geometry(module, in_shape, name) if isinstance(module, nn.Conv2d) else module.geometry
-        assert isinstance(geometry, ConvGeometry)
-        if found.layers.setdefault(name, geometry) != geometry:
-            raise BadInputError(f"layer {name!r} runs on images of two sizes, so it has no one matrix")
-        found.padding_modes[name] = str(getattr(module, "padding_mode", "zeros"))
-        producers.note(name, output)
-
-    return hook

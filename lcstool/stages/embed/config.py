@@ -4,8 +4,19 @@ from dataclasses import dataclass
 
 from lcstool.choices import CONNECTIVITIES, EMBEDDED_NORMS, STORAGES
 from lcstool.errors import UsageError
-from lcstool.models.registry import TORCHVISION
-from lcstool.options import Config, data_dir_option, dataset_option, file_argument, option, seed_option
+from lcstool.options import (
+    Config,
+    data_dir_option,
+    dataset_option,
+    described_model_option,
+    file_argument,
+    input_option,
+    key_option,
+    model_arg_option,
+    model_arguments,
+    option,
+    seed_option,
+)
 from lcstool.parsing import parse_input_shape
 
 
@@ -14,13 +25,14 @@ class EmbedConfig(Config):
     """One embedding. The same fields as the flags of `lcstool embed`; `file` is its argument."""
 
     file: str = file_argument("The network's file.")
-    model: str | None = option(
-        None,
-        "For a state dict that lcstool did not write: its architecture, such as torchvision:vgg11_bn.",
+    key: str | None = key_option("Network")
+    model: str | None = described_model_option(
         "Network",
+        "The network of a file that lcstool did not write; or leave to run the code that one of its own names.",
     )
-    input: str | None = option(
-        None, "For such a state dict: the shape of the network's input, CxHxW.", "Network"
+    model_arg: tuple[str, ...] = model_arg_option("Network")
+    input: str | None = input_option(
+        "Network", "For a file that lcstool did not write: the shape of the network's input, CxHxW."
     )
 
     to: str = option(
@@ -66,10 +78,9 @@ class EmbedConfig(Config):
     seed: int = seed_option("Check", "Seed of the random images on which logits are compared.")
 
     def check(self) -> None:
-        if self.model is not None and not self.model.startswith(TORCHVISION):
-            raise UsageError(f"model {self.model!r} is not of the form {TORCHVISION}NAME")
-        if (self.model is None) != (self.input is None):
-            raise UsageError("--model and --input go together: the architecture and the shape of its images")
+        if self.model is None:
+            self.refuse(("model_arg", "input"), "without --model")
+        model_arguments(self.model_arg)
         if self.input is not None:
             self.input_shape()
         if self.fold_bn and self.norm == "channels":

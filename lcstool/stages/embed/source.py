@@ -2,18 +2,18 @@
 
 import fnmatch
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import nn
 
-from lcstool.checkpoint import Header, open_checkpoint
+from lcstool.checkpoint import Checkpoint, Header, open_checkpoint
 from lcstool.errors import BadInputError, UsageError
 from lcstool.models import Embedding, ModelSpec, load_model
 from lcstool.models.build import empty_model
 from lcstool.models.embedding.tensors import convolution_layers
-from lcstool.models.foreign import build_foreign, read_state_dict
 from lcstool.models.wiring.trace import Trace, trace
+from lcstool.options import model_arguments
 from lcstool.stages.embed.config import EmbedConfig
+from lcstool.weights.network import described_network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,35 +29,47 @@ class Source:
 
 
 def open_source(config: EmbedConfig) -> Source:
-    """Read the network to embed: one of ours, or a state dict with `model` and `input` saying what it is."""
-    if config.model is None:
-        if Path(config.file).suffix in (".pt", ".pth"):
-            raise UsageError(
-                "a state dict does not say what network it is", hint="--model torchvision:NAME --input CxHxW"
-            )
-        checkpoint = open_checkpoint(config.file)
-        if checkpoint.header is None:
-            raise BadInputError(
-                f"{checkpoint.where} was not written by lcstool, so its network is unknown",
-                hint="say what it is: --model torchvision:NAME --input 3x32x32",
-            )
-        model = load_model(checkpoint)
-        assert checkpoint.header.model is not None
-        spec = ModelSpec.from_json(checkpoint.header.model, checkpoint.where)
-        header: Header | None = checkpoint.header
-        digest, where = checkpoint.digest(), checkpoint.where
+    """Read the network to embed: one whose file says what it is, or a state dict that `model` and `input` describe."""
+    checkpoint = open_checkpoint(config.file, config.key)
+    header = checkpoint.header
+    if header is not None and (header.kind != "model" or header.model is not None):
+        model = _declared(config, checkpoint, header)
+        spec = ModelSpec.from_json(header.model or {}, checkpoint.where)
     else:
-        state, digest = read_state_dict(config.file)
-        where = "standard input" if config.file == "-" else config.file
-        spec, model = build_foreign(config.model, config.input_shape(), state, where)
-        header = None
+        spec, model = _described(config, checkpoint)
     return Source(
         model=model,
         spec=spec,
         found=trace(empty_model(spec), spec.in_shape),
         header=header,
-        digest=digest,
-        where=where,
+        digest=checkpoint.digest(),
+        where=checkpoint.where,
+    )
+
+
+def _declared(config: EmbedConfig, checkpoint: Checkpoint, header: Header) -> nn.Module:
+    """The network of a file that says what it is; UsageError if the command says something else."""
+    model = load_model(checkpoint)
+    assert header.model is not None
+    if config.model not in (None, header.model["arch"]):
+        raise UsageError(f"{checkpoint.where} holds {header.model['arch']}, not {config.model}")
+    config.refuse(("model_arg", "input"), "on a file that says what network it is")
+    return model
+
+
+def _described(config: EmbedConfig, checkpoint: Checkpoint) -> tuple[ModelSpec, nn.Module]:
+    """The network of a file that does not say what it is."""
+    if config.model is None:
+        raise BadInputError(
+            f"{checkpoint.where} does not say what network it is",
+            hint="say it: --model torchvision:NAME --input 3x32x32, or --model PACKAGE.MODULE:CALLABLE for your own",
+        )
+    if config.input is None:
+        raise UsageError(
+            f"{checkpoint.where} does not say the shape of the network's input", hint="--input 3x32x32"
+        )
+    return described_network(
+        checkpoint, config.model, config.input_shape(), model_arguments(config.model_arg)
     )
 
 

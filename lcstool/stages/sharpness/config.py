@@ -10,6 +10,7 @@ from lcstool.options import (
     device_option,
     file_argument,
     loss_option,
+    model_option,
     option,
     seed_option,
     train_size_option,
@@ -21,6 +22,7 @@ class SharpnessConfig(Config):
     """One measurement. The same fields as the flags of `lcstool sharpness`; `file` is its argument."""
 
     file: str = file_argument("The model's file.")
+    model: str | None = model_option("Network")
     dataset: str | None = dataset_option(
         "Data",
         "Data set whose training images give the loss [default: the one that the model was trained on].",

@@ -14,7 +14,7 @@ from lcstool.choices import (
 )
 from lcstool.errors import UsageError
 from lcstool.models import ARCHITECTURES
-from lcstool.options import MAX_SEED, dataset_option, option, seed_option
+from lcstool.options import MAX_SEED, dataset_option, model_option, option, seed_option
 from lcstool.parsing import parse_image_size, parse_labels
 from lcstool.stages.train.run_config import RunOptions
 from lcstool.stages.train.switch_times import parse_snapshots
@@ -48,11 +48,9 @@ class TrainConfig(RunOptions):
         0.0, "Dropout rate before the last one or two fully-connected layers.", "Model", at_least=0, below=1
     )
     init: str | None = option(
-        None,
-        "Start from the network in this file ('-' for standard input).",
-        "Model",
-        recorded="name",
+        None, "Start from the network in this file ('-' for standard input).", "Model", recorded="name"
     )
+    model: str | None = model_option("Model")
     freeze: tuple[str, ...] = option(
         (),
         "Do not train these layers or tensors, by name or pattern (layer1, 'block1_*'); may be repeated. A batch norm "
@@ -209,6 +207,8 @@ class TrainConfig(RunOptions):
             raise UsageError("alpha and fc_params both size the network; give one of them")
         if self.init is not None:
             self._check_init()
+        else:
+            self.refuse(("model",), "without --init")
         if self.refit and self.init is None:
             raise UsageError("refit keeps the zeros of a trained model", hint="name that model with --init")
 

@@ -1,10 +1,14 @@
 """Estimate the memory of a run from the shapes of its tensors."""
 
-import torch
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from torch import Tensor, nn
 
 from lcstool.distributed import Group
 from lcstool.models.layers.local import LocallyConnected2d
+from lcstool.models.wiring.dry_run import dry_run
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.data import Extent
 
@@ -52,16 +56,23 @@ def _activation_bytes(model: nn.Module, shape: tuple[int, ...]) -> int:
     """Bytes of the outputs of all modules without children, in float32, for one batch."""
     total = 0
 
-    def add(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def add(module: nn.Module, _inputs: tuple[Tensor, ...], output: Any) -> None:
         nonlocal total
-        total += output.nbytes
+        outputs = output if isinstance(output, tuple) else (output,)
+        total += sum(tensor.nbytes for tensor in outputs if isinstance(tensor, Tensor))
         if isinstance(module, LocallyConnected2d):  # it keeps its patches too
             total += shape[0] * module.weight.numel() // module.geometry.out_channels * 4
 
-    handles = [m.register_forward_hook(add) for m in model.modules() if not list(m.children())]
-    model.eval()
-    with torch.no_grad():
-        model(torch.zeros(shape, device="meta"))
-    for handle in handles:
-        handle.remove()
+    @contextmanager
+    def watching() -> Iterator[None]:
+        nonlocal total
+        total = 0
+        handles = [m.register_forward_hook(add) for m in model.modules() if not list(m.children())]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    dry_run(model, shape, watching)
     return total

@@ -21,6 +21,7 @@ from lcstool.models.embedding.subspace import Subspace
 from lcstool.models.layers.local import UnitBatchNorm2d
 from lcstool.models.layers.parameters import weight_layers
 from lcstool.models.sizing import parse_count, sized_by_fc_params
+from lcstool.models.wiring.draws import require_seeded
 from lcstool.models.wiring.trace import trace
 from lcstool.optim import BetaLasso
 from lcstool.stages.train.config import TrainConfig
@@ -112,6 +113,8 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None, group: Group
         header = source.require_kind("model")
         spec = ModelSpec.from_json(header.model or {}, source.where)
         check_fits(spec, config, extent, source.where)
+        if spec.arch not in ARCHITECTURES:
+            require_seeded(empty_model(spec), spec.in_shape, source.where)
         if header.input is not None:
             preprocess = Preprocess.from_json(header.input, spec.channels, source.where)
         history = header.history
@@ -129,7 +132,7 @@ def prepare(config: TrainConfig, resumed: Checkpoint | None = None, group: Group
         kind="model",
         model=spec.to_json(),
         input=preprocess.to_json() | {"classes": list(dataset.class_names)},
-        layers=trace(empty_model(spec), dataset.in_shape).layers_json(),
+        layers=trace(empty_model(spec), dataset.in_shape, strict=False).layers_json(),
         history=history,
     )
     optimizer = build_optimizer(config, model)

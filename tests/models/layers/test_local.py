@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from amounts import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -46,7 +47,7 @@ def arguments(layer: LocallyConnected2d) -> dict[str, Any]:
     return {"stride": g.stride, "padding": g.padding, "dilation": g.dilation, "groups": g.groups}
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(case=layers())
 def test_equal_filters_are_a_convolution(case: tuple[LocallyConnected2d, Tensor]) -> None:
     layer, x_BCHW = case
@@ -60,7 +61,7 @@ def test_equal_filters_are_a_convolution(case: tuple[LocallyConnected2d, Tensor]
     torch.testing.assert_close(layer(x_BCHW), expected, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(case=layers())
 def test_unequal_filters_are_a_loop_over_positions(case: tuple[LocallyConnected2d, Tensor]) -> None:
     layer, x_BCHW = case

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from test_local import layers
 from torch import Tensor
 
@@ -16,7 +17,7 @@ def padded(layer: LocallyConnected2d, x_BCHW: Tensor) -> Tensor:
     return pad_images(x_BCHW.double(), layer.geometry.padding, "zeros").permute(1, 2, 3, 0).contiguous()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(case=layers())
 def test_sums_are_the_adjoint(case: Case) -> None:
     """<patches(x), y> = <x, sums(y)> for every stride, dilation, group and image."""
@@ -28,12 +29,14 @@ def test_sums_are_the_adjoint(case: Case) -> None:
     torch.testing.assert_close((x_CHWB * sums_CHWB).sum(), (patches_NKB * y_NKB).sum())
 
 
-@settings(max_examples=10, deadline=None)
+@pytest.mark.parametrize("fast", [True, pytest.param(False, marks=pytest.mark.long)])
+@examples(10)
 @given(case=layers())
-def test_the_gradient_of_the_gradient(case: Case) -> None:
+def test_the_gradient_of_the_gradient(fast: bool, case: Case) -> None:
+    """Fast: along random directions instead of every entry."""
     layer, x_BCHW = case
     x_BCHW = x_BCHW.double().requires_grad_()
-    assert torch.autograd.gradgradcheck(lambda x: layer(x).sin(), (x_BCHW,))
+    assert torch.autograd.gradgradcheck(lambda x: layer(x).sin(), (x_BCHW,), fast_mode=fast)
 
 
 @pytest.mark.parametrize("over_images", [True, False])

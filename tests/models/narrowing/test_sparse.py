@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -49,7 +50,7 @@ def pruned_net(arch: str = "s-fc", density: float = 0.03, dtype: torch.dtype = t
     return model
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(
     seed=st.integers(0, 10**6),
     units=st.integers(1, 40),
@@ -80,7 +81,7 @@ def test_the_logits_agree_and_the_network_stays(arch: str, dtype: torch.dtype) -
     model = pruned_net(arch, dtype=dtype)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     forwards = {name: module.forward for name, module in model.named_modules()}
-    x = torch.randn(200, 3, 16, 16, dtype=dtype, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(50, 3, 16, 16, dtype=dtype, generator=torch.Generator().manual_seed(1))
     chosen = compressible(model, 10_000)
     assert chosen
     with torch.no_grad():
