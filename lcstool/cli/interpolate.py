@@ -84,8 +84,11 @@ def _draw(result: "InterpolateResult", folder: Path) -> list[Path]:
 
 
 def _show(result: "InterpolateResult", out: "Console") -> None:
-    for name, (before, after) in zip(result.files[1:], result.distances, strict=False):
-        out.print(f"{plain(name)} aligned: distance {before:.4g} -> {after:.4g}")
+    for name, one in zip(result.files[1:], result.aligned, strict=False):
+        out.print(
+            f"{plain(name)} aligned: distance {one.distance_before:.4g} -> {one.distance_after:.4g}"
+            + (f"; {len(one.left)} layers left in their order" if one.left else "")
+        )
     for path in result.paths:
         table = new_table(f"{path.method} path", "position", "train loss", "train", "test loss", "test")
         for index, alpha in enumerate(path.alphas):

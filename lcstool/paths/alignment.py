@@ -1,8 +1,8 @@
 """Put the hidden units of one network in the order that brings its weights closest to another's.
 
 Hidden units can be permuted without changing the function, so two networks may be far apart only because their units
-are numbered differently. Weight matching removes most of that: layer after layer, the order of the units that
-maximises the inner product of the two networks' weights is a linear assignment problem.
+are numbered differently. Weight matching removes most of that: for one stream of channels after another (`Stream`), the
+order that maximises the inner product of the two networks' weights is a linear assignment problem.
 
 Between aligned networks with batch norm, the variance of the units still collapses along the path. REPAIR restores
 it; where every layer has a batch norm, re-estimating the norms' statistics at each point of the path does the same,
@@ -14,6 +14,7 @@ variance.
 
 import copy
 import math
+from collections.abc import Set
 from dataclasses import dataclass
 
 import torch
@@ -21,20 +22,20 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from lcstool.errors import BadInputError
-from lcstool.models.narrowing.widths import in_channels, narrow_modules, weight_by_channel
 from lcstool.models.spec import ModelSpec
-from lcstool.models.wiring.probe import Layer
-from lcstool.models.wiring.units import Wiring, find_wiring
+from lcstool.models.wiring.streams import Stream, find_streams
+from lcstool.paths.parts import Part, Role, parts
 from lcstool.paths.points import difference
-from lcstool.randomness import stream
+from lcstool.randomness import stream as random_stream
 
-# Shape suffixes: N channels of a layer (of the reference, then of the model), K parameters of one channel.
+# Shape suffixes: N channels of a stream (of the reference, then of the model), K parameters of one channel.
 
 _BLOCK_ELEMENTS = 1 << 22  # converted to float64 at a time
+_INTO = frozenset({Role.INTO, Role.CHANNEL})
 _ROUNDING = 1e-12  # relative; a smaller gain may be one of rounding alone, and would let the search cycle
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Alignment:
     """A network with its hidden units in a new order.
 
@@ -42,12 +43,14 @@ class Alignment:
         model: The network, a copy of the same function.
         permutations: For every layer that could be permuted, the old index of each channel (N,), int64; the
             identity where nothing moved.
+        left: Why a layer was left in its order, for the layers that could not be permuted; see `Streams`.
         distances: Euclidean distance of all parameters to the reference: before, and after each round. It never
             grows. The last round changed nothing.
     """
 
     model: nn.Module
     permutations: dict[str, Tensor]
+    left: dict[str, str]
     distances: tuple[float, ...]
 
     @property
@@ -60,7 +63,7 @@ class Alignment:
 
     @property
     def num_rounds(self) -> int:
-        """How often all layers were visited; 0 where no layer can be permuted."""
+        """How often all streams were visited; 0 where there is none that can be permuted."""
         return len(self.distances) - 1
 
 
@@ -69,16 +72,14 @@ def align(reference: nn.Module, model: nn.Module, spec: ModelSpec, seed: int = 0
     """Permute the hidden units of a network, without changing its function, until it matches another best.
 
     A unit is a unit of a linear layer, and a whole channel of a layer on images. Biases and the scales and shifts of
-    batch norms count as weights. The result is a local optimum: no single layer can be improved.
-
-    Layers whose channels meet others' in a shortcut stay as they are (`Wiring.fixed`): of a residual network only the
-    layers within the blocks are aligned. So do the network's outputs and grouped convolutions.
+    batch norms count as weights. Layers whose channels are added together, as in a residual network, share one order.
+    The result is a local optimum: no single order can be improved.
 
     Args:
         reference: The network to match.
         model: Of the same architecture, on the same device; it is left as it was.
         spec: Of both.
-        seed: Of the order in which layers are visited after the first round.
+        seed: Of the order in which streams are visited after the first round.
 
     Raises:
         BadInputError: networks of different architectures, naming the first tensor that differs, or one whose units
@@ -86,42 +87,83 @@ def align(reference: nn.Module, model: nn.Module, spec: ModelSpec, seed: int = 0
 
     Ref:
         Ainsworth, Hayase & Srinivasa 2023, algorithm 1. Departs: a first round goes from the image to the output and
-        compares the weights into each layer only, since the weights out of it lead to units that are not in order yet
-        (otherwise permuted copies of deep networks stay in a poor local optimum); if that round increased the distance,
-        it is undone. A gain within rounding error counts as none, so that the search ends.
+        compares only the weights whose inputs are in order already, since the others lead to or from units that are
+        not (otherwise permuted copies of deep networks stay in a poor local optimum). A residual stream is so ordered
+        by its first writer. If that round increased the distance, it is undone. A gain within rounding error counts
+        as none, so that the search ends.
     """
     differing = difference(reference.state_dict(), model.state_dict())
     if differing is not None:
         raise BadInputError(f"networks of different architectures cannot be aligned: {differing}")
-    original, wiring = model, find_wiring(model, spec.in_shape)
-    identity = {
-        name: torch.arange(shape[0]) for name, shape in wiring.out_shapes.items() if name not in wiring.fixed
-    }
-    names, distances = list(identity), [_distance(reference, model)]
-    model, permutations = copy.deepcopy(original), dict(identity)
+    found = find_streams(model, spec.in_shape)
+    search, distances = _Search(reference, model, found.free), [_distance(reference, model)]
+    changed = search.first_round()
+    if _distance(reference, search.model) > distances[0]:
+        search = _Search(reference, model, found.free)
+    elif changed:
+        distances.append(_distance(reference, search.model))
+    changed = bool(found.free)
+    while changed:
+        generator = random_stream(seed, "align", len(distances))
+        changed = search.round(torch.randperm(len(found.free), generator=generator).tolist())
+        distances.append(_distance(reference, search.model))
+    return Alignment(
+        model=search.model,
+        permutations={
+            name: order_N
+            for stream, order_N in zip(found.free, search.orders, strict=True)
+            for name in stream.writers
+        },
+        left=found.left,
+        distances=tuple(distances),
+    )
 
-    def visit(order: list[str], consumers: bool = True) -> bool:
+
+class _Search:
+    """A copy of a network that is put in order, stream after stream."""
+
+    def __init__(self, reference: nn.Module, model: nn.Module, streams: tuple[Stream, ...]) -> None:
+        self.reference, self.model, self.streams = reference, copy.deepcopy(model), streams
+        self.orders = [torch.arange(stream.num_channels) for stream in streams]
+
+    def first_round(self) -> bool:
+        """Visit all streams from the image to the output; whether anything moved."""
         changed = False
-        for name in order:
-            better_N = _better_order(_similarity(reference, model, wiring, name, consumers))
-            if better_N is not None:
-                device = model.get_parameter(f"{name}.weight").device
-                narrow_modules(model, wiring, {name: better_N.to(device)})
-                permutations[name] = permutations[name][better_N]
-                changed = True
+        for index in range(len(self.streams)):
+            waiting = {name for later in self.streams[index:] for name in later.readers}
+            changed |= self._improve(index, _INTO, waiting)
         return changed
 
-    changed = visit(names, consumers=False)
-    if _distance(reference, model) > distances[0]:
-        model, permutations = copy.deepcopy(original), dict(identity)
-    elif changed:
-        distances.append(_distance(reference, model))
-    changed = bool(names)
-    while changed:
-        order = torch.randperm(len(names), generator=stream(seed, "align", len(distances))).tolist()
-        changed = visit([names[index] for index in order])
-        distances.append(_distance(reference, model))
-    return Alignment(model, permutations, tuple(distances))
+    def round(self, order: list[int]) -> bool:
+        """Visit all streams in this order, and compare all parameters; whether anything moved."""
+        changed = False
+        for index in order:
+            changed |= self._improve(index, _INTO | {Role.OUT})
+        return changed
+
+    def _improve(self, index: int, roles: Set[Role], waiting: Set[str] = frozenset()) -> bool:
+        """Put one stream in the best order by these parts of layers that do not wait for others; whether it moved."""
+        stream = self.streams[index]
+        both = [
+            [p for p in parts(model, stream) if p.role in roles and p.owner not in waiting]
+            for model in (self.reference, self.model)
+        ]
+        better_N = _better_order(_similarity(*both))
+        if better_N is None:
+            return False
+        # Of a layer that reads the stream that it writes, both sides move at once, which is no assignment problem.
+        check = not set(stream.writers).isdisjoint(stream.readers)
+        before = _distance(self.reference, self.model) if check else math.inf
+        self._reorder(stream, better_N)
+        if check and _distance(self.reference, self.model) >= before:
+            self._reorder(stream, better_N.argsort())
+            return False
+        self.orders[index] = self.orders[index][better_N]
+        return True
+
+    def _reorder(self, stream: Stream, order_N: Tensor) -> None:
+        for part in parts(self.model, stream):
+            part.reorder(order_N)
 
 
 def _better_order(similarity_NN: Tensor) -> Tensor | None:
@@ -133,35 +175,11 @@ def _better_order(similarity_NN: Tensor) -> Tensor | None:
     return torch.from_numpy(columns)
 
 
-def _similarity(reference: nn.Module, model: nn.Module, wiring: Wiring, name: str, consumers: bool) -> Tensor:
-    """Inner products of the parameters that move with each channel of a layer, on the CPU, float64 (N, N)."""
-    both = zip(*(_by_channel(net, wiring, name, consumers) for net in (reference, model)), strict=True)
-    return sum((_inner_products(left_NK, right_NK) for left_NK, right_NK in both), torch.tensor(0.0)).cpu()
-
-
-def _by_channel(model: nn.Module, wiring: Wiring, name: str, consumers: bool) -> list[Tensor]:
-    """The parameters that move with a layer's channels, each (N, K): its own, its batch norm's, and its consumers'."""
-    num_channels = wiring.out_shapes[name][0]
-    own = [model.get_submodule(name)]
-    norm = wiring.norms[name]
-    if norm is not None:
-        own.append(model.get_submodule(norm))
-    weight, axis, _ = _weight(model, wiring, name)
-    found = [weight.movedim(axis, 0)]
-    for module in own:
-        found += [
-            p for key, p in module.named_parameters(recurse=False) if (module, key) != (own[0], "weight")
-        ]
-    for consumer in wiring.consumers[name] if consumers else ():
-        weight, _, axis = _weight(model, wiring, consumer)
-        found.append(weight.movedim(axis, 0))
-    return [tensor.reshape(num_channels, -1) for tensor in found]
-
-
-def _weight(model: nn.Module, wiring: Wiring, name: str) -> tuple[Tensor, int, int]:
-    layer = model.get_submodule(name)
-    assert isinstance(layer, Layer)
-    return weight_by_channel(layer, in_channels(wiring, name))
+def _similarity(reference: list[Part], model: list[Part]) -> Tensor:
+    """Inner products of the parameters of each channel, on the CPU, float64 (N, N)."""
+    both = zip(reference, model, strict=True)
+    products = (_inner_products(left.by_channel(), right.by_channel()) for left, right in both)
+    return sum(products, torch.tensor(0.0)).cpu()
 
 
 def _inner_products(left_NK: Tensor, right_NK: Tensor) -> Tensor:

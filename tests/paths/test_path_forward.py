@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from amounts import first_of, shallow_first
 from embedded import embed
 from paths.networks import CLASSES, SIDE, mlp, of_registry, prepare, random_split, shaken, tiny_spec
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ def check(models: list[nn.Module], side: int) -> None:
     assert not loop.is_batched
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", shallow_first(ARCHITECTURES))
 def test_points_run_together_as_they_do_alone(arch: str) -> None:
     check([of_registry(arch, seed) for seed in (1, 2)], tiny_spec(arch).image[0])
 
@@ -124,7 +125,7 @@ def torch_pass(model: nn.Module, images: Tensor, batch_size: int) -> dict[str, T
     return network.state_dict()
 
 
-@pytest.mark.parametrize("arch", ["mlp", "s-local", "d-fc", "resnet18"])
+@pytest.mark.parametrize("arch", first_of(["mlp", "resnet18", "s-local", "d-fc"], 2))
 @pytest.mark.parametrize(("chunk", "batched"), [(None, True), (2, True), (None, False)])
 def test_norms_are_those_of_a_pass_of_torch(arch: str, chunk: int | None, batched: bool) -> None:
     models = [mlp(seed) if arch == "mlp" else of_registry(arch, seed) for seed in (1, 2)]

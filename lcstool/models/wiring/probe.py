@@ -5,7 +5,7 @@ gradient of one layer's input with respect to another layer's ones then shows wh
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,8 @@ from lcstool.models.layers.local import FlatLinear, FullyConnected2d, LocallyCon
 Layer = nn.Linear | nn.Conv2d | LocallyConnected2d
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 Stub = Callable[[Tensor], Tensor]
+
+IMAGE, OUTPUT = "the image", "the output"  # among the names of layers
 
 
 @contextmanager
@@ -131,6 +133,47 @@ class Probe:
                 found[name] = found[name] + grad if name in found else grad
         return found
 
+    def readers(self) -> dict[str, Tensor]:
+        """What every layer, every batch norm in `loose` and the network's output (`OUTPUT`) gets."""
+        return self.inputs | self.loose | {OUTPUT: self.output}
+
+    def carried(self, producer: str, changes: Iterable[Tensor]) -> list[dict[str, Tensor]]:
+        """How much every reader's input changes, to first order, if a layer's ones, or the image, change.
+
+        Args:
+            producer: The layer, or `IMAGE`.
+            changes: Each of the shape of the ones.
+
+        Returns:
+            For each change the changes of the readers' inputs, without readers that do not depend on the producer; an
+            empty list where no reader does.
+
+        Raises:
+            BadInputError: an operation of the network has no second derivative.
+        """
+        # A gradient is linear in its weights, so its own gradient with respect to them leads forward again.
+        leaves = [self.image] if producer == IMAGE else self.ones[producer]
+        readers = {name: x for name, x in self.readers().items() if x.requires_grad}
+        weights = [torch.zeros_like(x, requires_grad=True) for x in readers.values()]
+        try:
+            grads = [
+                grad
+                for grad in torch.autograd.grad(
+                    list(readers.values()), leaves, weights, create_graph=True, allow_unused=True
+                )
+                if grad is not None
+            ]
+            found: list[dict[str, Tensor]] = []
+            for change in changes if grads else ():
+                total = torch.stack([(grad * change).sum() for grad in grads]).sum()
+                moved = torch.autograd.grad(total, weights, retain_graph=True, allow_unused=True)
+                pairs = zip(readers, moved, strict=True)
+                found.append({name: tensor for name, tensor in pairs if tensor is not None})
+        except RuntimeError as error:
+            text = " ".join(str(error).split())[:160]
+            raise BadInputError(f"the units of {producer!r} cannot be followed: {text}") from None
+        return found
+
 
 def depends(total: Tensor, leaf: Tensor) -> bool:
     """Whether a sum depends on this tensor at all."""
@@ -162,8 +205,10 @@ def _average(*args: Any, **kwargs: Any) -> Tensor:
     return F.avg_pool2d(*args, **kwargs)
 
 
-# Average pooling in place of max pooling: its gradient reaches every input of a window, not only the largest.
+# Average pooling in place of max pooling: its gradient reaches every input of a window, not only the largest. And a
+# smooth function in place of one without a second derivative, which `carried` takes.
 _SPREADING: dict[Callable[..., Any], Callable[..., Any]] = {
     F.max_pool2d: _average,
     F.adaptive_max_pool2d: lambda *args, **_: F.adaptive_avg_pool2d(*args[:2]),
+    F.hardsigmoid: lambda x, *_, **__: x.sigmoid(),
 }

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lcstool.models.layers.geometry import ConvGeometry
-from lcstool.models.wiring.probe import Layer, Probe, depends
+from lcstool.models.wiring.probe import IMAGE, Layer, Probe, depends
 
 # Shape suffixes: D inputs of a layer, flat.
 
@@ -103,7 +103,7 @@ def find_wiring(
     outputs = tuple(probe.arriving(probe.output.sum()))
     not_plain = {}
     for name, feeding in producers.items():
-        others = ("the image",) if depends(inputs[name].sum(), probe.image) else ()
+        others = (IMAGE,) if depends(inputs[name].sum(), probe.image) else ()
         if feeding and len(feeding) + len(others) > 1:
             not_plain[name] = f"{name} is fed by {', '.join(feeding + others)} together"
         elif feeding and not _is_by_channel(probe, name, feeding[0]):
@@ -113,7 +113,7 @@ def find_wiring(
     for name in inputs:
         reasons = ["its outputs are the network's"] if name in outputs else []
         reasons += [not_plain[other] for other in consumers[name] if other in not_plain]
-        grouped = [other for other in (name, *consumers[name]) if _is_grouped(probe.layers[other])]
+        grouped = [other for other in (name, *consumers[name]) if num_groups(probe.layers[other]) > 1]
         reasons += [f"{other} is a grouped convolution" for other in grouped]
         if name in loose:
             reasons.append(f"batch norm {loose[name]} does not directly follow it")
@@ -156,7 +156,8 @@ def _is_by_channel(probe: Probe, consumer: str, producer: str) -> bool:
     return bool((spread <= 1e-6 * zeroth).all())
 
 
-def _is_grouped(layer: Layer) -> bool:
+def num_groups(layer: Layer) -> int:
+    """Groups of a convolution, embedded or not; 1 for any other layer."""
     geometry = getattr(layer, "geometry", None)
     groups = geometry.groups if isinstance(geometry, ConvGeometry) else getattr(layer, "groups", 1)
-    return bool(groups > 1)
+    return int(groups)

@@ -11,6 +11,7 @@ from lcstool.options import (
     device_option,
     files_argument,
     loss_option,
+    model_option,
     option,
     seed_option,
     train_size_option,
@@ -26,6 +27,7 @@ class InterpolateConfig(Config):
     files: tuple[str, ...] = files_argument(
         "Two networks, or more for a path through all of them in turn; or a saved path, to --export one of its points."
     )
+    model: str | None = model_option("Network")
     method: str = option(
         "linear",
         "Kind of path. linear: straight line between the weights; string: a path trained to low loss; output: weighted "
@@ -40,7 +42,8 @@ class InterpolateConfig(Config):
     )
     align: bool = option(
         False,
-        "First reorder the hidden units of every other network so that they match those of the first.",
+        "First reorder the hidden units of every other network so that they match those of the first, the channels of "
+        "residual connections included. Layers that cannot be reordered are named.",
         "Path",
     )
     plane: int | None = option(

@@ -1,5 +1,6 @@
 """The networks that a path joins, made comparable: all embedded if one is, aligned if asked, in one dtype."""
 
+import logging
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +15,11 @@ from lcstool.paths.alignment import align
 from lcstool.paths.points import difference
 from lcstool.record import numbered_digests
 from lcstool.stages.interpolate.config import InterpolateConfig
+from lcstool.stages.interpolate.result import Aligned
+
+_log = logging.getLogger(__name__)
+
+_NAMED = 3  # layers that a warning names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +32,7 @@ class Ends:
         header: Of the first embedded network, or else of the first: the path's own file is described like it.
         files: Their names.
         inputs: Content digests of the files, by number and name.
-        distances: Of each later network to the first, before and after alignment, if that was asked for.
+        aligned: Each later network, if alignment was asked for.
     """
 
     models: tuple[nn.Module, ...]
@@ -34,7 +40,7 @@ class Ends:
     header: Header
     files: tuple[str, ...]
     inputs: dict[str, str]
-    distances: tuple[tuple[float, float], ...]
+    aligned: tuple[Aligned, ...]
 
 
 def open_ends(config: InterpolateConfig, checkpoints: list[Checkpoint]) -> Ends:
@@ -76,20 +82,29 @@ def open_ends(config: InterpolateConfig, checkpoints: list[Checkpoint]) -> Ends:
         else torch.float32
     )
     models = [model.to(dtype).eval() for model in models]
-    distances: list[tuple[float, float]] = []
-    if config.align:
-        for index in range(1, len(models)):
-            found = align(models[0], models[index], spec, config.seed)
-            models[index] = found.model.eval()
-            distances.append((found.distance_before, found.distance_after))
+    found = [align(models[0], model, spec, config.seed) for model in models[1:]] if config.align else []
+    if found:
+        models[1:] = [alignment.model.eval() for alignment in found]
+        _warn_of_layers_left(found[0].left)
     return Ends(
         models=tuple(models),
         spec=spec,
         header=header,
         files=tuple(checkpoint.where for checkpoint in checkpoints),
         inputs=numbered_digests(checkpoints),
-        distances=tuple(distances),
+        aligned=tuple(
+            Aligned(distance_before=one.distance_before, distance_after=one.distance_after, left=one.left)
+            for one in found
+        ),
     )
+
+
+def _warn_of_layers_left(left: dict[str, str]) -> None:
+    """Say which layers could not be reordered; those of one reason together."""
+    for why in dict.fromkeys(left.values()):
+        names = [name for name in left if left[name] == why]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        _log.warning("--align left the order of %s%s: %s", ", ".join(names[:_NAMED]), more, why)
 
 
 def _require_same_input(first: Header, other: Header, first_name: str, other_name: str) -> None:

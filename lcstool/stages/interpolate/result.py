@@ -95,6 +95,28 @@ class Plane:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Aligned:
+    """What became of a network whose hidden units were put in the order of the first one's.
+
+    Attributes:
+        distance_before, distance_after: Of all its parameters to those of the first.
+        left: Why a layer was left in its order, for the layers that were; not those of the network's outputs, which
+            have no other.
+    """
+
+    distance_before: float
+    distance_after: float
+    left: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "distance_before": self.distance_before,
+            "distance_after": self.distance_after,
+            "left": [{"layer": name, "why": why} for name, why in self.left.items()],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class InterpolateResult:
     """All that was measured.
 
@@ -103,7 +125,7 @@ class InterpolateResult:
         paths: One a method.
         dataset: The images that they were measured on; None where only a point was taken from a file.
         plane: If it was asked for.
-        distances: Of each later network to the first, before and after alignment.
+        aligned: Each later network, if they were aligned.
         exported: The position of the point written as a model, if one was.
     """
 
@@ -111,7 +133,7 @@ class InterpolateResult:
     paths: tuple[PathScores, ...]
     dataset: UsedDataset | None = None
     plane: Plane | None = None
-    distances: tuple[tuple[float, float], ...] = ()
+    aligned: tuple[Aligned, ...] = ()
     exported: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -122,8 +144,6 @@ class InterpolateResult:
             "loss": self.paths[0].loss if self.paths else None,
             "paths": [path.to_json() for path in self.paths],
             "plane": self.plane.to_json() if self.plane else None,
-            "aligned": [
-                {"distance_before": before, "distance_after": after} for before, after in self.distances
-            ],
+            "aligned": [aligned.to_json() for aligned in self.aligned],
             "exported_alpha": self.exported,
         }

@@ -76,7 +76,7 @@ def interpolate(
             paths=paths,
             dataset=bench.used,
             plane=plane,
-            distances=ends.distances,
+            aligned=ends.aligned,
             exported=exported,
         )
 
