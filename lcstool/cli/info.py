@@ -11,7 +11,7 @@ from lcstool.stages.info.config import InfoConfig
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lcstool.stages.info.result import ArchitectureSizes, DatasetInfo, FileInfo
+    from lcstool.stages.info.result import ArchitectureSizes, DatasetInfo, FileInfo, TensorSummary
 
 EPILOG = closing(
     "lcstool info net.safetensors --json | jq .history",
@@ -70,7 +70,7 @@ def _show_file(found: "FileInfo", out: "Console") -> None:
     header = found.header
     out.print(f"[bold]{plain(found.file)}[/]")
     if header is None:
-        out.print("kind     not written by lcstool (a plain safetensors file)")
+        out.print("kind     not written by lcstool")
     else:
         out.print(f"kind     {plain(header.kind)}")
         if header.model:
@@ -90,14 +90,22 @@ def _show_file(found: "FileInfo", out: "Console") -> None:
             out.print(f"[yellow]unfinished: {where}; go on with --resume[/]")
         for number, entry in enumerate(header.history, start=1):
             out.print(f"stage {number}  {plain(_one_line(entry))}")
-    out.print(f"content  {found.digest}")
-    table = new_table("", "tensor", "dtype", "shape", "elements", "non-zeros", "density")
+    out.print(f"content  {found.digest or 'not all tensors can be read'}")
+    table = new_table("", "tensor", "part of", "dtype", "shape", "elements", "non-zeros", "density")
     for tensor in found.tensors:
         table.add_row(
-            plain(tensor.name), tensor.dtype, " x ".join(map(str, tensor.shape)) or "scalar",
-            f"{tensor.num_elements:,}", f"{tensor.nonzeros:,}", percent(tensor.density),
+            plain(tensor.name), _part_of(tensor), tensor.dtype, " x ".join(map(str, tensor.shape)) or "scalar",
+            f"{tensor.num_elements:,}", "-" if tensor.nonzeros is None else f"{tensor.nonzeros:,}",
+            percent(tensor.density),
         )  # fmt: skip
     out.print(table)
+
+
+def _part_of(tensor: "TensorSummary") -> str:
+    """`layer conv1`, `norm bn1`, or in brackets what it is instead."""
+    if tensor.role == "other":
+        return f"({plain(tensor.part_of)})"
+    return "-" if tensor.role is None else f"{tensor.role} {plain(tensor.part_of)}"
 
 
 def _pairs(value: object) -> str:

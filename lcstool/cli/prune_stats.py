@@ -44,9 +44,9 @@ def prune_stats(
 ) -> None:  # fmt: skip
     """Count a network's weights and units, measure how local its layers are, and prune or compact it.
 
-    Pruning sets weights to zero; compacting removes units without use. Any state dict saved as safetensors can be read;
-    files that lcstool wrote also say what image a layer sees. Several files, such as the snapshots of a run, are shown
-    as a series over epochs.
+    Pruning sets weights to zero; compacting removes units without use. Files of any program can be read; those that
+    lcstool wrote also say what image a layer sees. Norms, embeddings and tokens are listed, but never pruned. Several
+    files, such as the snapshots of a run, are shown as a series over epochs.
     """
     from lcstool.cli.prune_stats_report import show
     from lcstool.stages.prune_stats.stage import prune_stats as run_stage

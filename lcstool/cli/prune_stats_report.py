@@ -73,12 +73,25 @@ def _show_counts(look: "FileStats", out: "Console") -> None:
     if len(look.layers) > 1:
         table.add_row("all", "", f"{look.num_weights:,}", f"{look.nonzeros:,}", percent(look.density))
     out.print(table)
+    _show_rest(look, out)
     for note in look.notes:
         out.print(f"[yellow]left out: {plain(note)}[/]")
     for name, value in (look.accuracy or {}).items():
         out.print(f"test accuracy {_ACCURACIES[name]}{percent(value)}")
     if look.sparse_layers:
         out.print(f"[dim]computed with sparse products in {plain(', '.join(look.sparse_layers))}[/]")
+
+
+def _show_rest(look: "FileStats", out: "Console") -> None:
+    """The tensors of the file that belong to no layer: how many are of norms, and what the others are."""
+    norms, other = look.roles.norms, look.roles.other
+    if norms:
+        count = sum(map(len, norms.values()))
+        out.print(f"[dim]norms: {len(norms)}, of {count} tensors; neither counted nor pruned[/]")
+    names = [f"{plain(name)} ({kind})" for name, kind in other.items() if kind != "of an unfinished run"]
+    if names:
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        out.print(f"other tensors, neither counted nor pruned: {', '.join(names[:8])}{more}")
 
 
 def _count(value: int | None) -> str:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lcstool.checkpoint import all_finite
 from lcstool.errors import NonFiniteError
-from lcstool.weights.tensors import WeightTensor, is_weight, natural_key
+from lcstool.weights.roles import weight_names
+from lcstool.weights.tensors import WeightTensor, natural_key
 
 _DIGIT = 16  # bits
 
@@ -121,8 +122,8 @@ def prune_tensors(tensors: Mapping[str, Tensor], fraction: float) -> dict[str, T
     Raises:
         NonFiniteError: a weight is NaN or infinite.
     """
-    names = [name for name, tensor in tensors.items() if is_weight(name, tensor.dtype, tensor.shape)]
-    weights = [_HeldTensor(name, tensors[name]) for name in sorted(names, key=natural_key)]
+    names = sorted(weight_names(tensors), key=natural_key)
+    weights = [_HeldTensor(name, tensors[name]) for name in names]
     pruned = dict(tensors)
     for weight, prune in zip(weights, _pruners(weights, fraction), strict=True):
         (pruned[weight.name],) = prune(weight.rows())

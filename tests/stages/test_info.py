@@ -42,6 +42,8 @@ def test_a_file_is_described(tmp_path: Path) -> None:
     table = {entry.pop("name"): entry for entry in found["tensors"]}
     assert list(table) == ["flag", "none", "w"]
     assert table["w"] == {
+        "role": "layer",
+        "part_of": "w",
         "dtype": "float32",
         "shape": [2, 3],
         "num_elements": 6,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from amounts import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
@@ -61,7 +62,7 @@ def check_rows(found: LayerCounts, rows_RK: Tensor) -> None:
     assert found.square == pytest.approx(sum(value**2 for row in rows for value in row), rel=1e-6)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     rows=st.integers(0, 9),
     columns=st.integers(0, 5),
@@ -193,7 +194,7 @@ def check_spatial(saved: Saved, geometry: ConvGeometry, mode: str, block_bytes: 
         assert (found.num_conv, found.num_local) == (g.num_weights("conv"), g.num_weights("local"))
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(geometry=geometries(), block_bytes=st.sampled_from([1, 40, 200, 1 << 20]), seed=st.integers(0, 99))
 def test_convolutions_and_local_layers(
     saved: Saved, geometry: ConvGeometry, block_bytes: int, seed: int

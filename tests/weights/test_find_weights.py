@@ -42,7 +42,7 @@ def test_a_plain_state_dict(saved: Saved) -> None:
         ("3", "3.weight", "fc", (5, 54)),
     ]
     assert [(w.num_units, w.fan_in, w.num_weights) for w in found] == [(6, 18, 108), (5, 54, 270)]
-    assert all(w.geometry is None and w.mask is None and not w.pads_inputs for w in found)
+    assert all(w.geometry is None and not w.pads_inputs for w in found)
     assert torch.equal(whole(found[0]), model[0].weight)
     assert torch.equal(whole(found[1]), model[3].weight)
 
@@ -69,11 +69,7 @@ def test_torchs_own_pruning(saved: Saved, kept: float) -> None:
     state = model.state_dict()
     assert state["0.weight_mask"].is_floating_point()
     found = find_weights(saved(state))
-    assert [(w.layer, w.name, w.mask) for w in found] == [
-        ("0", "0.weight_orig", "0.weight_mask"),
-        ("1", "1.weight", None),
-        ("3", "3.weight_orig", "3.weight_mask"),
-    ]
+    assert [(w.layer, w.name) for w in found] == [("0", "0.weight"), ("1", "1.weight"), ("3", "3.weight")]
     for weight, module in zip(found, (model[0], model[1], model[3]), strict=True):
         assert torch.equal(whole(weight), module.weight)
 
@@ -86,9 +82,9 @@ def test_masks_of_any_dtype(saved: Saved, dtype: torch.dtype) -> None:
     assert torch.equal(whole(found), torch.where(mask, weight, 0))
 
 
-def test_a_mask_or_original_on_its_own_is_a_weight(saved: Saved) -> None:
+def test_an_original_on_its_own_is_a_weight_and_a_mask_is_none(saved: Saved) -> None:
     found = find_weights(saved({"attention_mask": randn(3, 3), "b.weight_orig": randn(2, 3)}))
-    assert [(w.layer, w.mask) for w in found] == [("attention_mask", None), ("b.weight_orig", None)]
+    assert [w.layer for w in found] == ["b.weight_orig"]
 
 
 def test_a_mask_of_another_shape_is_refused(saved: Saved) -> None:
@@ -215,7 +211,6 @@ def test_names_of_unusual_tensors(saved: Saved) -> None:
     assert {w.name: w.layer for w in find_weights(file)} == {
         "weight": "weight",
         "attn.in_proj_weight": "attn.in_proj_weight",
-        "pos_embedding": "pos_embedding",
         "rnn.weight_ih_l0": "rnn.weight_ih_l0",
     }
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import prune
@@ -56,7 +57,7 @@ def check_same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
         assert torch.equal(one, other)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     weights=layers(),
     fraction=st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0])),
@@ -102,7 +103,7 @@ def test_half_of_five_weights_is_two(saved: Saved) -> None:
     assert found.tolist() == [[0, 0, 3, 4, 5]]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     count=st.integers(1, 300),
     fraction=st.one_of(st.floats(0, 1), st.sampled_from([0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95])),
@@ -113,7 +114,7 @@ def test_the_count_is_that_of_torch(count: int, fraction: float) -> None:
     assert num_pruned(fraction, count) == int((layer.weight_mask == 0).sum())
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(weights=layers(), fraction=st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0])))
 def test_a_network_in_memory_is_pruned_as_a_file_is(
     saved: Saved, weights: list[Tensor], fraction: float
@@ -197,7 +198,7 @@ def test_pruned_weights_are_weights(saved: Saved, scope: str, monkeypatch: pytes
     )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(weights=layers(), threshold=st.sampled_from([0.0, 0.5, 0.75, 1.0, 2.5, 9.0]))
 def test_pruning_below_a_threshold(saved: Saved, weights: list[Tensor], threshold: float) -> None:
     found = whole(prune_below(opened(saved, weights), threshold))

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -91,7 +92,7 @@ def test_grid_shapes(saved: Saved) -> None:
     assert grid_shape(local, None) == (3, 4, 4)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     num_units=st.integers(0, 40),
     max_units=st.integers(0, 45),

@@ -4,7 +4,16 @@ from dataclasses import dataclass, fields
 
 from lcstool.choices import CODES, DESCRIBED_NORMS, GRIDS
 from lcstool.errors import UsageError
-from lcstool.options import Config, data_dir_option, dataset_option, device_option, file_argument, option
+from lcstool.options import (
+    Config,
+    data_dir_option,
+    dataset_option,
+    device_option,
+    file_argument,
+    key_option,
+    model_option,
+    option,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,6 +21,16 @@ class BoundConfig(Config):
     """One bound. The same fields as the flags of `lcstool bound`; `file` is its argument."""
 
     file: str = file_argument("A network, or with --decode the bit string of one.", default="")
+    model: str | None = model_option("Network")
+    key: str | None = key_option("Network")
+    num_classes: int | None = option(
+        None,
+        "For a file that names no architecture: how many classes the network tells apart [default: the width of the "
+        "layer whose output no other layer takes].",
+        "Network",
+        at_least=2,
+        recorded_if_set=True,
+    )
     bn: str = option(
         "fold",
         "Batch norms. fold: merge them into the layers before them; count: describe all their scales, shifts and "

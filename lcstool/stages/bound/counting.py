@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from lcstool.bounds import Evidence, affordable_bits, choice_cost
-from lcstool.checkpoint import Checkpoint
+from lcstool.checkpoint import Checkpoint, all_finite
 from lcstool.codes import CODES, Counts
 from lcstool.codes.distinct import count_distinct
 from lcstool.codes.side import FLOATS
-from lcstool.errors import BadInputError, UsageError
+from lcstool.errors import BadInputError, NonFiniteError, UsageError
 from lcstool.models import ModelSpec
 from lcstool.stages.bound.config import BoundConfig
 from lcstool.stages.bound.lengths import most_nonzeros
 from lcstool.stages.bound.result import BoundResult, CodeBound, Size
-from lcstool.weights import find_weights
+from lcstool.weights import as_used, find_weights, num_classes, require_floating
 
 _LARGE_BYTES = 200 << 20
 _BLOCK_BYTES = 1 << 26
@@ -35,6 +35,7 @@ def counted_bound(config: BoundConfig, checkpoint: Checkpoint) -> BoundResult:
     """
     assert config.samples is not None
     assert config.train_error is not None
+    checkpoint = as_used(checkpoint)
     counts = counts_of_file(checkpoint)
     evidence = Evidence(
         num_samples=config.samples,
@@ -46,8 +47,10 @@ def counted_bound(config: BoundConfig, checkpoint: Checkpoint) -> BoundResult:
     if checkpoint.header is not None and checkpoint.header.model is not None:
         classes = ModelSpec.from_json(checkpoint.header.model, checkpoint.where).classes
     else:
-        classes = find_weights(checkpoint)[-1].shape[0]
-        notes.append(f"the file names no architecture; its last layer has {classes} outputs")
+        classes = config.num_classes or num_classes(find_weights(checkpoint))
+        notes.append(
+            f"the file names no architecture; the layer whose output no other takes has {classes} outputs"
+        )
     chance = 1 - 1 / classes
     formulas = [(name, CODES[name].length_of(counts)) for name in config.codes()]
     choice_bits = choice_cost(sum(length is not None for _, length in formulas))
@@ -69,7 +72,8 @@ def counted_bound(config: BoundConfig, checkpoint: Checkpoint) -> BoundResult:
         )
     if not found:
         raise UsageError(
-            f"{checkpoint.where}: by --code {config.code} only a network that lcstool wrote is described"
+            f"{checkpoint.where}: by --code {config.code} only a network of known architecture is described",
+            hint="name it: lcstool convert FILE --model NAME --input CxHxW",
         )
     return BoundResult(
         where=checkpoint.where,
@@ -86,8 +90,10 @@ def counts_of_file(checkpoint: Checkpoint) -> Counts:
     """Parameters, non-zeros and different values of all floating-point tensors, read block by block.
 
     Raises:
-        BadInputError: the file has no floating-point tensors.
+        BadInputError: the file has no floating-point tensors, or a weight of integers.
+        NonFiniteError: a tensor holds NaN or infinite values.
     """
+    require_floating(checkpoint)
     names = [
         name
         for name, info in checkpoint.tensors.items()
@@ -108,7 +114,16 @@ def _blocks(checkpoint: Checkpoint, names: list[str]) -> Iterator[Tensor]:
     for name in names:
         info = checkpoint.tensors[name]
         if not info.shape:
-            yield checkpoint[name].reshape(1)
+            yield _finite(checkpoint[name].reshape(1), name, checkpoint.where)
             continue
         row_bytes = max(1, info.num_bytes // max(1, info.shape[0]))
-        yield from checkpoint.rows(name, rows_per_block=max(1, _BLOCK_BYTES // row_bytes))
+        for block in checkpoint.rows(name, rows_per_block=max(1, _BLOCK_BYTES // row_bytes)):
+            yield _finite(block, name, checkpoint.where)
+
+
+def _finite(block: Tensor, name: str, where: str) -> Tensor:
+    if not all_finite(block):
+        raise NonFiniteError(
+            f"{where}: tensor {name!r} holds NaN or infinite values, so it has no description"
+        )
+    return block

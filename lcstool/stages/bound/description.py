@@ -15,6 +15,7 @@ from lcstool.errors import BadInputError, NonFiniteError
 from lcstool.models import ModelSpec, build_model, load_model
 from lcstool.models.layers.geometry import ConvGeometry
 from lcstool.models.narrowing.fold import FoldedNetwork, fold_norms
+from lcstool.models.wiring.probe import Norm
 from lcstool.randomness import stream
 
 MEAN, STD = "input.mean", "input.std"
@@ -69,7 +70,7 @@ def describe(checkpoint: Checkpoint, bn: str) -> Description:
         raise BadInputError(f"{checkpoint.where} does not say how its input is normalised")
     constants = Preprocess.from_json(header.input, spec.channels, checkpoint.where)
     model = load_model(checkpoint).float().eval()
-    folded = fold_norms(model, spec) if bn == "fold" else FoldedNetwork(model, _counters(model))
+    folded = _folded(model, spec) if bn == "fold" else FoldedNetwork(model, _integers(model))
     tensors = {MEAN: torch.tensor(constants.mean), STD: torch.tensor(constants.std)}
     for name, tensor in folded.model.state_dict().items():
         if name not in folded.constants:
@@ -82,12 +83,13 @@ def blank(header: Header, bn: str, where: str) -> tuple[nn.Module, list[str]]:
     spec = ModelSpec.from_json(header.model or {}, where)
     model = build_model(spec, stream(0, "init")).float().eval()
     if bn == "fold":
-        folded = fold_norms(model, spec)
+        folded = _folded(model, spec)
         return folded.model, [name for name in folded.model.state_dict() if name not in folded.constants]
-    counters = _counters(model)
-    for name in counters:
-        model.get_buffer(name).zero_()
-    return model, [name for name in model.state_dict() if name not in counters]
+    known = _integers(model)
+    for name in known:
+        if name.endswith(_COUNTERS):
+            model.get_buffer(name).zero_()
+    return model, [name for name in model.state_dict() if name not in known]
 
 
 def rebuilt(
@@ -122,9 +124,22 @@ def with_input(header: Header, fields: dict[str, Any]) -> Header:
     return replace(header, input=fields, storage={})
 
 
-def _counters(model: nn.Module) -> frozenset[str]:
-    """Names of the tensors in which batch norms count training steps; they do not change the function."""
-    return frozenset(name for name in model.state_dict() if name.endswith(_COUNTERS))
+def _folded(model: nn.Module, spec: ModelSpec) -> FoldedNetwork:
+    """The network with its batch norms folded; as it is where it has none."""
+    if not any(isinstance(module, Norm) for module in model.modules()):
+        return FoldedNetwork(model, _integers(model))
+    try:
+        folded = fold_norms(model, spec)
+    except BadInputError as error:
+        raise BadInputError(
+            f"batch norms cannot be folded: {error.message}", hint="describe them as they are: --bn count"
+        ) from None
+    return replace(folded, constants=folded.constants | _integers(folded.model))
+
+
+def _integers(model: nn.Module) -> frozenset[str]:
+    """Names of the tensors that belong to the architecture: indices, and what batch norms count in training."""
+    return frozenset(name for name, tensor in model.state_dict().items() if not tensor.is_floating_point())
 
 
 def _tensor_side(name: str, tensor: Tensor, header: Header, spec: ModelSpec) -> TensorSide:

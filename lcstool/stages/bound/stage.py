@@ -40,7 +40,7 @@ def bound(
         LcsError: for everything else a user can mend.
     """
     with memory_errors():
-        checkpoint = open_checkpoint(config.file)
+        checkpoint = open_checkpoint(config.file, config.key)
         if config.samples is not None and emit is None and out is None and is_only_counted(checkpoint):
             return counted_bound(config, checkpoint)
         description = describe(checkpoint, config.bn)

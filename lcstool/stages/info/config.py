@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lcstool.errors import UsageError
-from lcstool.options import Config, data_dir_option, dataset_option, option
+from lcstool.options import Config, data_dir_option, dataset_option, key_option, option
 
 _PANEL = "Architectures"
 _SIDES = (16, 32, 64)
@@ -13,7 +13,8 @@ _SIDES = (16, 32, 64)
 class InfoConfig(Config):
     """What to describe: a file, which is the argument, a data set, or the architectures."""
 
-    file: str | None = option(None, "A safetensors file.", "", argument=True, optional=True, recorded=False)
+    file: str | None = option(None, "A file of tensors.", "", argument=True, optional=True, recorded=False)
+    key: str | None = key_option("File")
     dataset: str | None = dataset_option(
         "Data", "Describe this data set: its images and classes, and where the decoded images are kept."
     )
@@ -36,6 +37,8 @@ class InfoConfig(Config):
             )
         if not self.archs:
             self.refuse(("alpha",), "without --archs")
+        if self.file is None:
+            self.refuse(("key",), "without a file")
         if self.file is not None:
             self.refuse(("image_size", "data_dir"), "on a file")
         if self.dataset is not None:

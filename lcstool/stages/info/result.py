@@ -11,16 +11,30 @@ from lcstool.data.dataset import ImageDataset, Split
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSummary:
-    """One tensor: name, dtype, shape, number of elements and of non-zeros."""
+    """One tensor.
+
+    Attributes:
+        name: Its name.
+        role: `layer`, `norm` or `other`; None in a file that is no network.
+        part_of: The layer or norm that it belongs to, or what it is instead.
+        dtype: Its dtype.
+        shape: Its shape.
+        num_elements: How many numbers it has.
+        nonzeros: How many of them are not zero; None where they cannot be read.
+    """
 
     name: str
+    role: str | None
+    part_of: str | None
     dtype: str
     shape: tuple[int, ...]
     num_elements: int
-    nonzeros: int
+    nonzeros: int | None
 
     @property
-    def density(self) -> float:
+    def density(self) -> float | None:
+        if self.nonzeros is None:
+            return None
         return self.nonzeros / self.num_elements if self.num_elements else 0.0
 
 
@@ -78,13 +92,13 @@ class FileInfo:
     Attributes:
         file: The file's name.
         header: What lcstool wrote of it, None for a file of another program.
-        digest: Content digest.
+        digest: Content digest; None where a tensor cannot be read.
         tensors: In the order of their names.
     """
 
     file: str
     header: Header | None
-    digest: str
+    digest: str | None
     tensors: tuple[TensorSummary, ...]
 
     @property

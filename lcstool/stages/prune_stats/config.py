@@ -11,6 +11,8 @@ from lcstool.options import (
     dataset_option,
     device_option,
     files_argument,
+    key_option,
+    model_option,
     option,
     seed_option,
 )
@@ -22,6 +24,8 @@ class PruneStatsConfig(Config):
     """One measurement or pruning. The same fields as the flags of `lcstool prune-stats`; `files` is its argument."""
 
     files: tuple[str, ...] = files_argument("Networks, or snapshots of one.")
+    model: str | None = model_option("Network")
+    key: str | None = key_option("Network")
     input: str | None = option(
         None, "For a state dict that lcstool did not write: the shape of its images, CxHxW.", "Network"
     )
@@ -117,10 +121,10 @@ class PruneStatsConfig(Config):
     def deciding(self) -> set[str]:
         """The options that decide what is written: those that its history entry records."""
         if not self.writes_model():
-            return {"input", "locality", "discover", "accuracy", "dataset"} | (
+            return {"key", "input", "locality", "discover", "accuracy", "dataset"} | (
                 {"units", "draws"} if self.locality else set()
             )
-        names = {"prune", "threshold", "layers", "compact", "storage"}
+        names = {"prune", "threshold", "layers", "compact", "storage", "key"}
         return (
             names
             | ({"scope"} if self.prune else set())

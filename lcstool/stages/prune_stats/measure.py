@@ -28,7 +28,7 @@ from lcstool.stages.prune_stats.config import PruneStatsConfig
 from lcstool.stages.prune_stats.layer import GridStats, LayerStats
 from lcstool.stages.prune_stats.network import Network
 from lcstool.stages.prune_stats.result import FileStats
-from lcstool.weights import LayerCounts, WeightTensor, count_layer, find_weights
+from lcstool.weights import LayerCounts, WeightTensor, as_used, count_layer, find_weights, roles_of
 from lcstool.weights.grid import grid_shape, restore_inputs, sample_units
 
 _NUM_EXAMPLES = 36
@@ -37,6 +37,7 @@ _CORNER = 200
 
 def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
     """Measure what the configuration asks for in one file."""
+    checkpoint = as_used(checkpoint)
     header = checkpoint.header
     spec = None
     if header is not None and header.model is not None:
@@ -101,6 +102,7 @@ def measure(config: PruneStatsConfig, checkpoint: Checkpoint) -> FileStats:
         accuracy=accuracy.fracs if accuracy else None,
         dataset=accuracy.dataset if accuracy else None,
         discovery=discovery,
+        roles=roles_of(checkpoint),
         notes=tuple(notes),
         sparse_layers=accuracy.sparse_layers if accuracy else None,
     )

@@ -24,7 +24,7 @@ from lcstool.record import history_entry, portable_config
 from lcstool.stages.prune_stats.config import PruneStatsConfig
 from lcstool.stages.prune_stats.result import Agreement, Written
 from lcstool.stages.prune_stats.verify import compare
-from lcstool.weights import WeightTensor, find_weights
+from lcstool.weights import WeightTensor, as_used, find_weights
 from lcstool.weights.pruning import prune_below, prune_magnitude
 
 AnyTensor = Tensor | StreamedTensor | CsrTensor
@@ -39,6 +39,7 @@ def write_pruned(config: PruneStatsConfig, checkpoint: Checkpoint, out: str) -> 
     """
     if checkpoint.header is not None and checkpoint.header.state is not None:
         raise BadInputError(f"{checkpoint.where} is an unfinished run", hint="finish it with train --resume")
+    checkpoint = as_used(checkpoint)
     weights = find_weights(checkpoint)
     chosen = {weight.name for weight in _chosen(config.layers, weights)}
     before = [weight for weight in weights if weight.name in chosen]
@@ -121,18 +122,14 @@ def _nonzeros(weight: WeightTensor) -> int:
 def _tensors(
     config: PruneStatsConfig, checkpoint: Checkpoint, pruned: dict[str, WeightTensor]
 ) -> Iterator[tuple[str, AnyTensor]]:
-    """Everything the file is to hold, read while it is written; a weight and its mask become one."""
-    masks = {weight.mask for weight in pruned.values()}
+    """Everything the file is to hold, read while it is written."""
     for name, info in checkpoint.tensors.items():
-        if name in masks:
-            continue
         if name not in pruned:
             yield name, StreamedTensor(info.dtype, info.shape, lambda name=name: checkpoint.rows(name))  # type: ignore[misc]
             continue
         weight = pruned[name]
-        plain = name.removesuffix("_orig") if weight.mask else name
         rows = StreamedTensor(weight.dtype, weight.shape, weight.rows)
-        yield plain, store(rows, config.storage or _storage_of(checkpoint, name))
+        yield name, store(rows, config.storage or _storage_of(checkpoint, name))
 
 
 def _storage_of(checkpoint: Checkpoint, name: str) -> str:

@@ -8,6 +8,7 @@ from lcstool.images import UsedDataset
 from lcstool.locality import Discovery
 from lcstool.models.narrowing.compact import CompactLayer, CompactResult
 from lcstool.stages.prune_stats.layer import LayerStats
+from lcstool.weights import Roles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class FileStats:
         discovery: Of the pixels' arrangement, if asked for.
         notes: What was left out, and why.
         sparse_layers: The layers that the accuracy was computed with as sparse products; None without an accuracy.
+        roles: What each tensor of the file is: part of a layer, of a norm, or neither and then left alone.
     """
 
     where: str
@@ -36,6 +38,7 @@ class FileStats:
     accuracy: dict[str, float] | None
     dataset: UsedDataset | None
     discovery: Discovery | None
+    roles: Roles
     notes: tuple[str, ...] = ()
     sparse_layers: tuple[str, ...] | None = None
 
@@ -69,6 +72,8 @@ class FileStats:
             "dataset": self.dataset.to_json() if self.dataset else None,
             "sparse_layers": None if self.sparse_layers is None else list(self.sparse_layers),
             "discovery": self.discovery.to_json() if self.discovery else None,
+            "norms": [{"norm": name, "tensors": list(parts)} for name, parts in self.roles.norms.items()],
+            "other": [{"tensor": name, "kind": kind} for name, kind in self.roles.other.items()],
             "notes": list(self.notes),
         }
 

@@ -7,14 +7,15 @@ Ref: Neyshabur 2020 (arXiv 2007.13657), section 4.1 and Figs. 3, 4, 7 to 9; d'As
 import tempfile
 from pathlib import Path
 
-from lcstool.checkpoint import Checkpoint, copy_to_stdout, open_checkpoint
+from lcstool.checkpoint import Checkpoint, all_finite, copy_to_stdout, open_checkpoint
 from lcstool.devices import memory_errors
-from lcstool.errors import BadInputError
+from lcstool.errors import BadInputError, NonFiniteError
 from lcstool.stages.prune_stats.config import PruneStatsConfig
 from lcstool.stages.prune_stats.file import write_stats
 from lcstool.stages.prune_stats.measure import measure
 from lcstool.stages.prune_stats.pruned_network import write_pruned
 from lcstool.stages.prune_stats.result import PruneStatsResult
+from lcstool.weights import as_used, roles_of
 
 
 def prune_stats(config: PruneStatsConfig, out: str | None = None) -> PruneStatsResult:
@@ -29,9 +30,10 @@ def prune_stats(config: PruneStatsConfig, out: str | None = None) -> PruneStatsR
         LcsError: for everything else a user can mend.
     """
     with memory_errors():
-        checkpoints = [open_checkpoint(file) for file in config.files]
+        checkpoints = [open_checkpoint(file, config.key) for file in config.files]
         for checkpoint in checkpoints:
             _require_weights(checkpoint)
+            _require_finite(as_used(checkpoint))
         if config.writes_model():
             assert out is not None
             return _prune(config, checkpoints[0], out)
@@ -49,6 +51,16 @@ def _require_weights(checkpoint: Checkpoint) -> None:
         raise BadInputError(f"{checkpoint.where} is of kind {checkpoint.header.kind!r}; expected 'model'")
 
 
+def _require_finite(checkpoint: Checkpoint) -> None:
+    """NonFiniteError for a tensor beside the weights (a bias, a batch norm's statistics) that is not finite."""
+    weights = set(roles_of(checkpoint).weights.values())
+    for name, info in checkpoint.tensors.items():
+        if name in weights or not info.dtype.is_floating_point:
+            continue
+        if not all(map(all_finite, checkpoint.rows(name))):
+            raise NonFiniteError(f"{checkpoint.where}: tensor {name!r} holds NaN or infinite values")
+
+
 def _prune(config: PruneStatsConfig, checkpoint: Checkpoint, out: str) -> PruneStatsResult:
     if out != "-":
         written = write_pruned(config, checkpoint, out)
@@ -56,6 +68,6 @@ def _prune(config: PruneStatsConfig, checkpoint: Checkpoint, out: str) -> PruneS
     with tempfile.TemporaryDirectory(prefix="lcstool-") as folder:
         path = Path(folder) / "pruned.safetensors"
         written = write_pruned(config, checkpoint, str(path))
-        look = measure(config, Checkpoint(path, "the pruned network"))
+        look = measure(config, open_checkpoint(path, where="the pruned network"))
         copy_to_stdout(path)
     return PruneStatsResult((look,), written)
