@@ -48,7 +48,7 @@ def energy(
 ) -> None:  # fmt: skip
     """Measure how strongly first-layer filters respond to each principal component of image patches.
 
-    The result, one number for each component, is the energy profile of the layer. Any state dict saved as safetensors
+    The result, one number for each component, is the energy profile of the layer. Files of any program
     can be read, with kernels of any size. Each profile is correlated with those of the other files, of random filters,
     and of its own filters before training; the correlations that arise by chance are given as well. --theory predicts
     the profile that a linear CNN would have on the same images, without training one.

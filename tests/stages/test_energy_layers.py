@@ -63,7 +63,7 @@ def test_names_that_give_no_order_are_not_guessed(tmp_path: Path, measured: Meas
         measured(file)
     assert error.value.hint == "name it with --layer"
     assert measured(file, layer="stem.conv").banks[0].layer == "stem.conv"
-    numbered = {"f.10": (8, 3, 3, 3), "f.2.conv": (8, 3, 4, 4), "f.2.conv2": (4, 8, 3, 3)}
+    numbered = {"f.10": (8, 3, 3, 3), "f.2.conv": (8, 3, 4, 4), "f.2.conv2": (3, 8, 3, 3)}
     assert measured(saved(tmp_path / "numbered.safetensors", **numbered)).banks[0].layer == "f.2.conv"
 
 

@@ -151,7 +151,7 @@ def _initial_weight(header: Header | None, spec: ModelSpec | None, weight: Weigh
 
     It is possible if training began with new weights and no stage since has changed the layers.
     """
-    if header is None or spec is None or not header.history or weight.mask is not None:
+    if header is None or spec is None or not header.history:
         return None
     first = header.history[0]
     seed, config = first.get("seed"), first.get("config", {})

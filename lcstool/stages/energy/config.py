@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 from lcstool.choices import LINEAR_LOSSES, PATCH_PIXELS, PROFILE_SCALES, THEORIES
 from lcstool.errors import UsageError
-from lcstool.options import Config, data_dir_option, dataset_option, files_argument, option, seed_option
+from lcstool.options import (
+    Config,
+    data_dir_option,
+    dataset_option,
+    files_argument,
+    key_option,
+    model_option,
+    option,
+    seed_option,
+)
 from lcstool.parsing import parse_image_size
 
 
@@ -13,10 +22,10 @@ class EnergyConfig(Config):
     """One measurement. The same fields as the flags of `lcstool energy`; `files` is its argument."""
 
     files: tuple[str, ...] = files_argument(
-        "Networks, or profiles already measured. PyTorch's pickled .pth files are refused: convert "
-        "them with safetensors.torch.save_file(torch.load(FILE, weights_only=True), OUT).",
-        optional=True,
+        "Networks of any program, or profiles already measured.", optional=True
     )
+    model: str | None = model_option("Network")
+    key: str | None = key_option("Network")
     layer: str | None = option(
         None,
         "The layer to measure [default: the first of the network; if the file does not tell the architecture, the "

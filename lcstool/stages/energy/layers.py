@@ -1,15 +1,14 @@
-"""Find the first layer in any network's file: from its architecture, or else from tensor shapes and names."""
+"""Find the first layer in any network's file: from its architecture, or else from names and shapes."""
 
-import math
 from dataclasses import dataclass
 
 from lcstool.checkpoint import Checkpoint
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec
 from lcstool.models.build import empty_model
-from lcstool.models.layers.parameters import WEIGHT_LAYERS
-from lcstool.weights import WeightTensor, find_weights
-from lcstool.weights.tensors import natural_key
+from lcstool.models.wiring.entrance import weights_on_image
+from lcstool.stages.energy.candidates import first_by_shape
+from lcstool.weights import EffectiveCheckpoint, WeightTensor, find_weights
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,9 @@ def find_first_layer(
         spec = ModelSpec.from_json(header.model, checkpoint.where)
     weights = find_weights(checkpoint)
     if layer is None:
-        found = FirstLayer(_from_architecture(weights, spec) or _by_shape(weights, channels, image), spec)
+        found = FirstLayer(
+            _from_architecture(weights, spec) or first_by_shape(weights, channels, image), spec
+        )
     else:
         named = next((weight for weight in weights if weight.layer == layer), None)
         if named is None:
@@ -73,43 +74,22 @@ def find_first_layer(
 
 
 def _from_architecture(weights: list[WeightTensor], spec: ModelSpec | None) -> WeightTensor | None:
+    """The layer that sees the image when the network runs; BadInputError if there are several."""
     if spec is None:
         return None
-    modules = empty_model(spec).named_modules()
-    first = next(name for name, module in modules if isinstance(module, WEIGHT_LAYERS))
-    return next((weight for weight in weights if weight.layer == first), None)
-
-
-def _by_shape(weights: list[WeightTensor], channels: int, image: tuple[int, int] | None) -> WeightTensor:
-    """The layer whose filters have the images' channels; if there is none, the dense one with an image's inputs."""
-    fitting = [
-        weight
-        for weight in weights
-        if (weight.kind == "conv" and len(weight.shape) == 4 and weight.shape[1] == channels)
-        or (weight.is_local and weight.shape[3] == channels)
-    ]
-    if not fitting and image is not None:
-        inputs = channels * math.prod(image)
-        fitting = [weight for weight in weights if weight.kind == "fc" and weight.fan_in == inputs]
-    where = weights[0].checkpoint.where
-    if not fitting:
-        shapes = ", ".join(f"{weight.layer} {list(weight.shape)}" for weight in weights[:6])
+    parameters = weights_on_image(empty_model(spec), spec.in_shape)
+    seeing = [weight for weight in weights if not set(_stored_names(weight)).isdisjoint(parameters)]
+    if len(seeing) > 1:
+        names = ", ".join(f"{weight.layer} {list(weight.shape)}" for weight in seeing)
         raise BadInputError(
-            f"{where}: no layer looks like a first layer on {channels}-channel images; it has {shapes}",
-            hint="name it with --layer",
+            f"{seeing[0].checkpoint.where}: {len(seeing)} layers of {spec.arch} see the image: {names}",
+            hint="name one with --layer",
         )
-    first, *others = fitting
-    if not all(_comes_before(first.name, other.name) for other in others):
-        shapes = ", ".join(f"{weight.layer} {list(weight.shape)}" for weight in fitting[:6])
-        raise BadInputError(
-            f"{where}: {len(fitting)} layers could be the first on {channels}-channel images: {shapes}",
-            hint="name it with --layer",
-        )
-    return first
+    return seeing[0] if seeing else None
 
 
-def _comes_before(first: str, other: str) -> bool:
-    """Whether the names say so: where they first differ, both have a number, and the first one's is smaller."""
-    parts = zip(natural_key(first), natural_key(other), strict=False)
-    number, other_number = next((a[0], b[0]) for a, b in parts if a != b)
-    return 0 <= number < other_number
+def _stored_names(weight: WeightTensor) -> tuple[str, ...]:
+    """The tensors of the file that the weight is made of, and its own name."""
+    checkpoint = weight.checkpoint
+    stored = checkpoint.stored_names(weight.name) if isinstance(checkpoint, EffectiveCheckpoint) else ()
+    return (weight.name, *stored)

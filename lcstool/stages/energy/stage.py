@@ -43,7 +43,7 @@ def energy(config: EnergyConfig, out: str | None = None, basis_out: str | None =
         LcsError: for everything a user can mend; profiles of different bases are refused.
     """
     with memory_errors():
-        checkpoints = [open_checkpoint(file) for file in config.files]
+        checkpoints = [open_checkpoint(file, config.key) for file in config.files]
         networks = [checkpoint for checkpoint in checkpoints if not is_profile(checkpoint)]
         ready = {id(c): read_profiles(c) for c in checkpoints if is_profile(c)}
         images, used, basis, given = None, None, open_given_basis(config), config.basis is not None
