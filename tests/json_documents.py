@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,8 @@ from lcstool.errors import InterruptedRunError
 from lcstool.record import history_entry
 from lcstool.stages.bound.config import BoundConfig
 from lcstool.stages.bound.stage import bound
+from lcstool.stages.convert.config import ConvertConfig
+from lcstool.stages.convert.stage import convert
 from lcstool.stages.embed.config import EmbedConfig
 from lcstool.stages.embed.plan import plan as embed_plan
 from lcstool.stages.embed.source import choose_layers, open_source
@@ -109,7 +112,10 @@ class Maker:
         cnns = tuple(self.file(f"cnn{seed}") for seed in range(3))
         common: Document = {**self.data, "device": "cpu"}
         path = InterpolateConfig(files=cnns, points=3, align=True, plane=2, **common)
-        self.keep(interpolate(path, self.file("path"), "best"))
+        joined = interpolate(path, self.file("path"), "best")
+        self.keep(
+            joined, replace(joined, aligned=(replace(joined.aligned[0], left={"layer2": "it is grouped"}),))
+        )
         self.keep(sharpness(SharpnessConfig(file=cnns[0], tolerance=0.1, **common)))
         files = (self.file("fc"), self.file("efcn"))
         self.keep(prune_stats(PruneStatsConfig(files=files, discover=True, draws=2, **common)))
@@ -120,6 +126,12 @@ class Maker:
         self.keep(info(InfoConfig(**self.data)))
         save_file({"w": torch.randn(10, 20)}, self.file("foreign"))
         self.keep(bound(BoundConfig(file=self.file("foreign"), samples=100_000, train_error=0.1)))
+        masked = {"a.weight_orig": torch.ones(4, 3), "a.weight_mask": torch.eye(4, 3)}
+        rest = {"norm.weight": torch.ones(4), "norm.bias": torch.ones(4), "cls_token": torch.ones(1, 1, 4)}
+        save_file(masked | rest, self.file("masked"))
+        for name in ("masked", "cnn0"):
+            self.keep(convert(ConvertConfig(file=self.file(name)), self.file("plain")))
+        self.keep(prune_stats(PruneStatsConfig(files=(self.file("masked"),))))
         theory: Document = {"theory": "linear-gd", "steps": 10.0, "fit": True, "label_correlation": True}
         profile = EnergyConfig(files=cnns[:1], draws=20, **theory, **self.data)
         self.keep(energy(profile, self.file("profile"), self.file("basis")))

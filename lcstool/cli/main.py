@@ -5,6 +5,7 @@ import sys
 
 from lcstool.cli import (  # each registers its commands on `app`
     bound,
+    convert,
     embed,
     energy,
     info,
@@ -22,6 +23,7 @@ from lcstool.errors import LcsError, OutputError
 __all__ = [
     "app",
     "bound",
+    "convert",
     "embed",
     "energy",
     "info",

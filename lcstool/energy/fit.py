@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from lcstool.energy.bands import Band, profile_of
@@ -80,6 +79,9 @@ def fit_steps(
     Raises:
         BadInputError: `bounds` is not a range.
     """
+    # It takes half a second to import, which stages that fit nothing need not wait for.
+    from scipy.optimize import minimize_scalar
+
     low, high = max(bounds[0], 1.0) if whole else bounds[0], bounds[1]
     if not (0 < low < high < math.inf):
         raise BadInputError(f"a range of steps from {bounds[0]} to {bounds[1]}: expected 0 < fewest < most")

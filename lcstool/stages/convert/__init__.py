@@ -1,0 +1,1 @@
+"""Anybody's network as one plain file: `lcstool convert`."""
