@@ -1,5 +1,6 @@
 """How much a test tries: a little by default, all of it in the long run, which `-m "long or not long"` selects."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -18,6 +19,18 @@ def first_of(values: list[Any], num_default: int) -> list[Any]:
     return [*values[:num_default], *rest]
 
 
-def examples(many: int) -> settings:
-    """So many examples of hypothesis in the long run, and an eighth of them by default."""
-    return settings(max_examples=max(1, many * settings.default.max_examples // 100), deadline=None)
+def shallow_first(archs: Iterable[str]) -> list[Any]:
+    """The parameters of a test of all architectures: the deeper siblings of VGG-11 in the long run alone."""
+    ordered = sorted(archs, key=lambda arch: arch.startswith(("vgg13", "vgg16", "vgg19")))
+    return first_of(ordered, sum(not arch.startswith(("vgg13", "vgg16", "vgg19")) for arch in ordered))
+
+
+def is_long() -> bool:
+    """Whether this is the long run; once pytest has read its configuration."""
+    return bool(settings.default.max_examples >= 100)
+
+
+def examples(many: int, few: int = 3, **others: Any) -> settings:
+    """So many examples of hypothesis in the long run; by default a twentieth of them, though no fewer than `few`."""
+    share = many * settings.default.max_examples // 100
+    return settings(max_examples=min(many, max(few, share)), deadline=None, **others)

@@ -7,11 +7,10 @@ os.environ.setdefault(
 )  # read when numpy and torch are imported; for each of the workers
 
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fork_client import Forked
+from forking import forking
 from hypothesis import settings
 from surroundings import environment, outputs_of
 
@@ -46,7 +46,7 @@ class Finished:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Property tests try fewer examples in the default run than where long tests are asked for."""
-    settings.register_profile("default run", max_examples=12, deadline=None)
+    settings.register_profile("default run", max_examples=5, deadline=None)
     settings.register_profile("long run", max_examples=100, deadline=None)
     settings.load_profile("default run" if config.option.markexpr == "not long" else "long run")
 
@@ -60,17 +60,24 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
 
 
+SHARED = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give all workers of pytest-xdist one such process, which runs until the last of them has ended."""
+    if SHARED not in node.config.stash:
+        server = ExitStack()
+        node.config.add_cleanup(server.close)
+        node.config.stash[SHARED] = server.enter_context(forking())
+    node.workerinput["fork_server"] = node.config.stash[SHARED]
+
+
 @pytest.fixture(scope="session")
-def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a process that has imported torch once and forks for every command."""
-    address = str(tmp_path_factory.mktemp("fork") / "server")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
-        listener.listen()
-        number = listener.fileno()
-        command = [sys.executable, str(HERE / "fork_server.py"), str(number)]
-        server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[number], env=environment())
-    with server:  # at its end standard input is closed, which ends the server
+def fork_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The workers' forking process, or, where there are none, one of this process's own."""
+    shared = getattr(request.config, "workerinput", {}).get("fork_server")
+    with nullcontext(shared) if shared else forking() as address:
         yield address
 
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 
 class Forked:
@@ -53,7 +54,8 @@ def main() -> None:
         signal.signal(number, lambda number, _: os.kill(process.pid, number))
     code = process.wait()
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        with suppress(OSError):  # SIGKILL has no other handler
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     sys.exit(code)
 

@@ -38,7 +38,9 @@ def imports(module: str) -> Iterator[str]:
                 yield name if name in MODULES or node.module == "lcstool" else node.module
 
 
-#: Who imports whom within lcstool.
-INTERNAL = sorted(
-    {(module, name) for module in MODULES for name in imports(module) if name.split(".")[0] == "lcstool"}
-)
+@cache
+def internal() -> list[tuple[str, str]]:
+    """Who imports whom within lcstool."""
+    return sorted(
+        {(module, name) for module in MODULES for name in imports(module) if name.split(".")[0] == "lcstool"}
+    )

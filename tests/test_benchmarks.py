@@ -11,22 +11,22 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 #: Sizes at which a benchmark takes little more than its imports.
 TINY = {
     "beta_lasso": "--sizes 2e4 --layer 8e5 --batch 8 --rounds 1",
-    "dataset_cache": "--images 40 --files 20 --rounds 1",
     "distinct_values": "--size 1e4 --rounds 1",
-    "linear_path": "--points 3 --images 4 --image 8 --batch 4 --rounds 1",
-    "loader": "--batch 16 --batches 1 --draws 2000 --rounds 1",
-    "local_layer": "--batch 2 --image 8 --rounds 1",
-    "locality_map": "--nonzeros 200 --units 8 --image 6 --rounds 1",
-    "patch_pca": "--images 64 --side 8 --rounds 1",
-    "string_step": "--points 4 --batch 4 --networks d-fc --gc-points 0 --rounds 1",
 }
-#: Those that start many commands, or train.
+#: Those that start many commands, train, or take several seconds.
 LONGER = {
     "cost_curves": "--weights 1e5 --stages embed,count --rounds 1",
+    "dataset_cache": "--images 40 --files 20 --rounds 1",
     "embed": "--image 8 --rounds 1",
     "prune_stats": "--weights 8e5 --rounds 1",
     "sparse_evaluation": "--batch 4 --rounds 1",
     "sparse_tail": "--steps 2",
+    "linear_path": "--points 3 --images 4 --image 8 --batch 4 --rounds 1",
+    "local_layer": "--batch 2 --image 8 --rounds 1",
+    "locality_map": "--nonzeros 200 --units 8 --image 6 --rounds 1",
+    "string_step": "--points 4 --batch 4 --networks d-fc --gc-points 0 --rounds 1",
+    "loader": "--batch 16 --batches 1 --draws 2000 --rounds 1",
+    "patch_pca": "--images 64 --side 8 --rounds 1",
     "train_step": "--alpha 1 --batch 64 --steps 2 --rounds 1",
 }
 ALL = [pytest.param(*row, id=row[0]) for row in TINY.items()]
@@ -72,7 +72,7 @@ def test_a_benchmark_runs_and_writes_its_numbers(
 def test_ways_that_disagree_make_a_benchmark_fail(tmp_path: Path, forked_python: tuple[str, ...]) -> None:
     numbers, breaks = tmp_path / "numbers.json", tmp_path / "breaks.py"
     breaks.write_text(BREAKS)
-    sizes = TINY["locality_map"].split()
+    sizes = LONGER["locality_map"].split()
     done = run(*forked_python, breaks, BENCHMARKS, *sizes, "--json", numbers)
     assert done.returncode == 1
     assert "pairs of one channel: the two ways differ by 1" in done.stderr

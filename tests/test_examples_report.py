@@ -4,16 +4,14 @@ import json
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import zlib
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from web_page import Page, png
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NASTY = "<b>&\"'"
@@ -32,45 +30,16 @@ $(OUT)/fig2.json: figures.py $(OUT)/net-0.json $(OUT)/net-1.json | $(OUT)
 $(OUT)/table1.json: figures.py | $(OUT)
 	$(draw)
 """
+PAPER = """\
+name: Neyshabur 2020
+references:
+  - {text: "B. Neyshabur, 2020.", arxiv: "2007.13657"}
+targets:
+  fig1: {source: Fig. 1, title: One}
+  fig2: {source: Fig. 2, title: Two}
+  table1: {source: Table 1, title: Three}
+"""
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
-
-
-class Page(HTMLParser):
-    """What of a page a test looks at."""
-
-    VOID = frozenset({"meta", "img", "br", "hr", "link"})
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not {"style"} & set(self.open):
-            self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
-def png(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    pixels = zlib.compress(b"".join(b"\0" + b"\xff" * width for _ in range(height)))
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 @pytest.fixture
@@ -78,10 +47,12 @@ def examples(tmp_path: Path) -> Path:
     """A copy of the machinery with one small paper."""
     folder = tmp_path / "examples"
     (folder / "n20").mkdir(parents=True)
-    for name in ("report.py", "papers.py", "commands.py", "recipe.py", "recipe.mk", "report.css"):
-        shutil.copy(EXAMPLES / name, folder)
+    for path in EXAMPLES.iterdir():
+        if path.is_file():
+            shutil.copy(path, folder)
     (folder / "n20" / "Makefile").write_text(MAKEFILE)
     (folder / "n20" / "figures.py").write_text("")
+    (folder / "n20" / "paper.yaml").write_text(PAPER)
     return folder
 
 
@@ -94,10 +65,22 @@ def write(folder: Path, target: str, **changed: object) -> None:
         "ours": NASTY,
         "unit": "%",
         "remark": f"remark {NASTY}",
+        "place": f"Table {NASTY}",
     }
+    claim = {
+        "claim": "wide",
+        "text": f"claim {NASTY}",
+        "place": "section 3",
+        "verdict": "holds",
+        "measured": NASTY,
+    }
+    panels = [
+        {"panel": "left", "what": f"left panel {NASTY}", "missing": None},
+        {"panel": "right", "what": f"panel {NASTY}", "missing": "needs SVHN=npz:FILE"},
+    ]
     document: dict[str, object] = {
         "target": target, "source": "N20 Fig. 2", "title": f"Title {NASTY}", "scale": "demo", "dataset": "leaves",
-        "note": f"Note {NASTY}", "numbers": {}, "rows": [row],
+        "note": f"Note {NASTY}", "numbers": {}, "rows": [row], "claims": [claim], "panels": panels,
         "figures": [f"{target}.png", f"{target}.pdf"], "inputs": ["net-0.json", "gone.json"],
     }  # fmt: skip
     (folder / f"{target}.png").write_bytes(png(300, 200))
@@ -126,7 +109,9 @@ def test_the_page_is_whole_and_escaped(examples: Path) -> None:
     page = made(examples, out)
     assert page.open == []
     assert not page.all("b"), "a text of a document became a tag"
-    for text in (f"Title {NASTY}", f"Note {NASTY}", f"accuracy {NASTY}", f"remark {NASTY}", "85.19 %"):
+    for text in (f"Title {NASTY}", f"Note {NASTY}", f"accuracy {NASTY}", f"remark {NASTY}", f"Paper, Table {NASTY}",
+                 "85.19 %", f"claim {NASTY} (section 3)", "holds", f"Panels: left panel {NASTY}.",
+                 f"Not drawn: panel {NASTY} (needs SVHN=npz:FILE)"):  # fmt: skip
         assert text in page.text
     (image,) = page.all("img")
     assert (image["width"], image["height"], image["loading"]) == ("150", "100", "lazy")
@@ -181,6 +166,17 @@ def test_commands_can_be_copied_whatever_make_runs_above(examples: Path) -> None
     assert "\n".join(commands) + "\n" in text
 
 
+def test_commands_tell_of_runs_that_were_taken(examples: Path, tmp_path: Path) -> None:
+    out, runs = examples / "out" / "demo", tmp_path / "runs"
+    write(out / "n20", "fig2")
+    (runs / "n20").mkdir(parents=True)
+    (runs / "n20" / "net-0.safetensors").touch()
+    text = made(examples, out, RUNS=str(runs)).text
+    assert f"ln -sf {runs}/n20/net-0.safetensors ../out/demo/n20/net-0.safetensors" in text
+    assert "--seed 0" not in text
+    assert "--seed 1" in text
+
+
 def test_what_is_missing_is_listed_in_the_makefiles_order(examples: Path) -> None:
     out = examples / "out" / "small"
     for target in ("table1", "old", "fig1"):
@@ -200,7 +196,7 @@ def test_what_is_missing_is_listed_in_the_makefiles_order(examples: Path) -> Non
 
 def test_results_of_stages_and_broken_files_are_no_recipes(examples: Path) -> None:
     out = examples / "out" / "demo"
-    write(out / "n20", "fig2", figures=["fig2.png"], rows=[], note="")
+    write(out / "n20", "fig2", figures=["fig2.png"], rows=[], claims=[], panels=[], note="")
     (out / "n20" / "fig1.json").write_text('{"target": ')
     (out / "n20" / "fig2.png").write_text("no image")
     done = report(examples, out)
@@ -213,6 +209,29 @@ def test_results_of_stages_and_broken_files_are_no_recipes(examples: Path) -> No
     assert not page.all("table")
 
 
+def test_verdicts_are_counted_and_places_told_apart(examples: Path) -> None:
+    out = examples / "out" / "demo"
+    verdicts = ("holds", "holds", "not at this scale")
+    claims = [
+        {"claim": "c", "text": "t", "place": "section 1", "verdict": verdict, "measured": "1 of 2"}
+        for verdict in verdicts
+    ]
+    row = {"what": "accuracy", "paper": 1.0, "ours": 2.0, "unit": "%", "remark": ""}
+    rows = [row | {"place": "Table 1"}, row | {"place": "Fig. 1"}, row | {"paper": None, "place": ""}]
+    write(out / "n20", "fig1", claims=claims, rows=rows, source=None)
+    write(out / "n20", "fig2", claims=[claims[0] | {"verdict": "does not hold"}], rows=[])
+    page = made(examples, out)
+    told = "Of 4 claims of the text, 2 held here, 1 did not, 1 cannot be told at this scale."
+    assert page.text.count(told) == 2
+    assert "Our own" in page.text
+    assert "1 %2 %Table 1" in page.text
+    assert "1 %2 %Fig. 1" in page.text
+    write(out / "n20", "fig1", rows=rows, source="Table 1")
+    text = made(examples, out).text
+    assert "Table 1" not in text.partition("1 %2 %")[2].partition("1 %2 %Fig. 1")[0]
+    assert "Paper, " not in text
+
+
 def test_nothing_made_is_said_and_leaves_no_page(examples: Path, tmp_path: Path) -> None:
     empty = tmp_path / "out"
     for out in (empty, tmp_path / "none"):
@@ -221,15 +240,3 @@ def test_nothing_made_is_said_and_leaves_no_page(examples: Path, tmp_path: Path)
         assert done.returncode == 2
         assert "nothing is made yet" in done.stderr
         assert not (out / "index.html").exists()
-
-
-@pytest.mark.parametrize("paper", ["n20", "da19", "cw", "k21"])
-def test_papers_makefiles_tell_their_targets(paper: str) -> None:
-    makefile = EXAMPLES / paper / "Makefile"
-    if not makefile.is_file() or "recipe.mk" not in makefile.read_text():
-        pytest.skip("has no recipes")
-    for scale in ("demo", "small", "paper"):
-        command = ["make", "-s", "-C", str(EXAMPLES / paper), f"SCALE={scale}", "print-targets"]
-        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        assert listed
-        assert len(listed) == len(set(listed))

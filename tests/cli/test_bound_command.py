@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lcstool.checkpoint import open_checkpoint
 
 Cli = Callable[..., Any]
@@ -49,13 +51,17 @@ def test_codes_go_through_pipes(trained: Path, tiny_npz: Path, run_cli: Cli, tmp
     assert len(emitted.stdout) < len(trained.read_bytes()) / 4
 
 
+@pytest.mark.long
 def test_a_search_is_drawn(trained: Path, tiny_npz: Path, run_cli: Cli, tmp_path: Path) -> None:
     words = ("bound", trained, "--dataset", f"npz:{tiny_npz}", "--device", "cpu", "--search", "--search-prune", "0,0.9",
              "--search-bits", "2,4", "--code", "comb")  # fmt: skip
     done = run_cli(*words, "--plots", "figures")
     assert done.code == 0
     assert "Best trade-offs of 8 candidates" in done.stdout.decode()
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"search.png", "search.pdf"}
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
+    assert drawn.keys() == {"search.png", "search.pdf"}
+    assert run_cli(*words, "--plots", "again").code == 0
+    assert drawn == {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()}
 
 
 def test_mistakes(trained: Path, tiny_npz: Path, run_cli: Cli, told: Cli) -> None:

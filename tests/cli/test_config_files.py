@@ -107,6 +107,7 @@ def test_info_takes_a_configuration(run_cli: Cli, tmp_path: Path) -> None:
     first = run_cli("info", *flags, "--print-config")
     assert (first.code, first.stderr) == (0, "")
     assert yaml.safe_load(first.stdout) == {
+        "key": None,
         "dataset": None,
         "data_dir": None,
         "archs": True,

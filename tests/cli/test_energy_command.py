@@ -87,9 +87,9 @@ def test_what_stands_beside_the_numbers(
     assert again.startswith("basis: sha256:")
 
 
-def test_the_help_says_what_is_not_read(run_cli: Cli) -> None:
+def test_the_help_says_what_is_done(run_cli: Cli) -> None:
     text = " ".join(run_cli("energy", "--help").stdout.decode().replace("│", " ").split())
-    for words in (".pth", "weights_only=True", "correlation of the change", "at most 500 random"):
+    for words in ("Networks of any program", "correlation of the change", "at most 500 random"):
         assert words in text
 
 

@@ -6,7 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lcstool.codes.arithmetic import MAX_TOTAL, ArithmeticDecoder, ArithmeticEncoder
@@ -107,7 +108,7 @@ def encoded(message: Message, before: str = "", after: str = "") -> str:
     return before + str(writer.finish()) + after
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     message=st.lists(parts(), max_size=60), before=st.text("01", max_size=9), after=st.text("01", max_size=70)
 )

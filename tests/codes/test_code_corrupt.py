@@ -4,8 +4,9 @@ import random
 
 import pytest
 import torch
+from amounts import examples, few_or_many
 from codes.networks import networks, plain, random_tensor, same_bits
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -27,7 +28,7 @@ def read(name: str, text: str, side: Side) -> dict[str, Tensor] | None:
 
 
 @pytest.mark.parametrize("name", CODES)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(network=networks(), data=st.data())
 def test_damaged_strings(name: str, network: Network, data: st.DataObject) -> None:
     tensors, side = network
@@ -42,8 +43,9 @@ def test_damaged_strings(name: str, network: Network, data: st.DataObject) -> No
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_every_cut_and_every_flip(name: str) -> None:
-    tensors = {"a": random_tensor(6, 7, density=0.3), "b": torch.ones(4), "c": torch.zeros(3).double()}
+@pytest.mark.parametrize("num_rows", few_or_many(2, 6))
+def test_every_cut_and_every_flip(name: str, num_rows: int) -> None:
+    tensors = {"a": random_tensor(num_rows, 7, density=0.3), "b": torch.ones(4), "c": torch.zeros(3).double()}
     side = plain(tensors)
     text = str(CODES[name].encode(tensors, side))
     for index in range(len(text)):
@@ -52,7 +54,8 @@ def test_every_cut_and_every_flip(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_noise(name: str) -> None:
+@pytest.mark.parametrize("number", few_or_many(150, 600))
+def test_noise(name: str, number: int) -> None:
     side = Side(
         (
             TensorSide(name="a", shape=(4, 4), dtype=torch.float16),
@@ -60,7 +63,7 @@ def test_noise(name: str) -> None:
         )
     )
     random.seed(0)
-    for _ in range(600):
+    for _ in range(number):
         read(
             name, "".join(random.choices("01", weights=(random.random(), 0.5), k=random.randrange(300))), side
         )

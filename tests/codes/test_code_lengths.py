@@ -30,7 +30,7 @@ def test_the_formulas_as_printed() -> None:
 
 @pytest.mark.parametrize("density", [0.001, 0.03, 0.4, 0.97, 1.0])
 def test_plain_values(density: float) -> None:
-    tensors = {"a": random_tensor(300, 400, density=density)}
+    tensors = {"a": random_tensor(150, 200, density=density)}
     side = plain(tensors)
     lengths = {name: len(round_trip(name, tensors, side)) for name in CODES}
     for name, code in CODES.items():
@@ -45,7 +45,7 @@ def test_plain_values(density: float) -> None:
 @pytest.mark.parametrize("bits", [1, 3, 6])
 def test_quantised_values(method: str, bits: int) -> None:
     tensors, values = quantise(
-        {"a": random_tensor(300, 400, density=0.1), "b": random_tensor(300)}, bits, method
+        {"a": random_tensor(150, 200, density=0.1), "b": random_tensor(300)}, bits, method
     )
     side = Side.of(tensors, values)
     num_values = [len(tensor[tensor != 0].unique()) for tensor in tensors.values()]

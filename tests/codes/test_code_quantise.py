@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from amounts import examples
 from codes.networks import random_tensor
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lcstool.codes.grids import UniformGrid
@@ -80,7 +81,7 @@ def test_k_means_against_all_splits() -> None:
     assert float(((rounded["a"].numpy() - values) ** 2).sum()) == pytest.approx(best, rel=1e-4)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     bits=st.integers(1, 12),
     exponent=st.integers(-140, 110),

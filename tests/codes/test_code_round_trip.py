@@ -6,8 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from amounts import examples, few_or_many
 from codes.networks import networks, plain, random_tensor, round_trip, same_bits
-from hypothesis import given, settings
+from hypothesis import given
 from torch import Tensor
 
 from lcstool.codes import CODES, BitString, Side, TensorSide, Values, count
@@ -20,7 +21,7 @@ VECTOR_CODES = [name for name, code in CODES.items() if isinstance(code, VectorC
 
 
 @pytest.mark.parametrize("name", CODES)
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(network=networks())
 def test_round_trip(name: str, network: tuple[dict[str, Tensor], Side]) -> None:
     tensors, side = network
@@ -76,11 +77,12 @@ def test_kraft_over_all_vectors(name: str, sizes: tuple[int, ...], width: int) -
 
 
 @pytest.mark.parametrize("name", VECTOR_CODES)
-def test_all_short_strings(name: str) -> None:
+@pytest.mark.parametrize("end", few_or_many(12, 14))
+def test_all_short_strings(name: str, end: int) -> None:
     """No string that can be decoded is the beginning of another, even if no encoder writes it."""
     code, frame, readable = CODES[name], Frame((3,), 1, 2), []
     assert isinstance(code, VectorCode)
-    for length in range(14):
+    for length in range(end):
         for number in range(2**length):
             text = f"{number:0{length}b}" if length else ""
             reader = BitReader(BitString.from_text(text))
@@ -95,13 +97,14 @@ def test_all_short_strings(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_kraft_over_tiny_networks(name: str) -> None:
+@pytest.mark.parametrize("num_biases", few_or_many(1, 2))
+def test_kraft_over_tiny_networks(name: str, num_biases: int) -> None:
     known = (
         TensorSide(name="w", shape=(2, 2), dtype=torch.float16),
-        TensorSide(name="b", shape=(2,), dtype=torch.float16),
+        TensorSide(name="b", shape=(num_biases,), dtype=torch.float16),
     )
     side, texts = Side(known), []
-    for entries in itertools.product((0.0, 1.0, -1.0), repeat=6):
+    for entries in itertools.product((0.0, 1.0, -1.0), repeat=4 + num_biases):
         tensors = {
             "w": torch.tensor(entries[:4], dtype=torch.float16).view(2, 2),
             "b": torch.tensor(entries[4:], dtype=torch.float16),

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from amounts import examples
 from codes.networks import plain, random_tensor, round_trip
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -101,7 +102,7 @@ def geometries(draw: st.DrawFn) -> ConvGeometry:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     geometry=geometries(),
     pads=st.booleans(),

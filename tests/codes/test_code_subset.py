@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lcstool.codes.adaptive import read_sequence, sequence_bits, write_sequence
@@ -23,7 +24,7 @@ def subset_bits(places: list[int], n: int) -> BitString:
     return bits
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(n=st.integers(0, 300), data=st.data())
 def test_small_subsets(n: int, data: st.DataObject) -> None:
     places = data.draw(st.lists(st.integers(0, n - 1), unique=True).map(sorted)) if n else []
@@ -63,7 +64,7 @@ def test_binomials() -> None:
     assert log2_choose(2**64, 200) == pytest.approx(12800 - math.log2(math.factorial(200)), rel=1e-12)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(size=st.integers(1, 40), data=st.data())
 def test_sequences(size: int, data: st.DataObject) -> None:
     symbols = data.draw(st.lists(st.integers(0, size - 1), max_size=80))

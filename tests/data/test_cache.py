@@ -4,7 +4,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -223,15 +222,25 @@ def test_a_copied_cache_is_used(
 # Several processes, killed ones, and no room
 
 
-def started(source: Path, data_dir: Path, kill_at: int = 0) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", LOAD, f"npz:{source}", str(data_dir), str(kill_at)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
+@pytest.fixture
+def started(
+    forked_python: tuple[str, ...], source: Path, tmp_path: Path
+) -> Callable[..., "subprocess.Popen[str]"]:
+    """Load the images in a process, which kills itself at the so manieth block."""
+    script = tmp_path / "load.py"
+    script.write_text(LOAD)
+
+    def start(kill_at: int = 0) -> "subprocess.Popen[str]":
+        command = [*forked_python, script, f"npz:{source}", tmp_path / "data", str(kill_at)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
+
+    return start
 
 
 def test_a_killed_process_leaves_nothing_under_an_entrys_name(
-    tmp_path: Path, source: Path, load: Callable[..., ImageDataset]
+    tmp_path: Path, load: Callable[..., ImageDataset], started: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
-    with started(source, tmp_path / "data", kill_at=3) as process:
+    with started(kill_at=3) as process:
         process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert entries(tmp_path / "data") == []
@@ -244,8 +253,10 @@ def test_a_killed_process_leaves_nothing_under_an_entrys_name(
     assert unfinished(tmp_path / "data") == []
 
 
-def test_two_processes_at_once(tmp_path: Path, source: Path, load: Callable[..., ImageDataset]) -> None:
-    both = [started(source, tmp_path / "data") for _ in range(2)]
+def test_two_processes_at_once(
+    tmp_path: Path, load: Callable[..., ImageDataset], started: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    both = [started() for _ in range(2)]
     digests = [process.communicate()[0].strip() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert len(entries(tmp_path / "data")) == 1

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from amounts import examples
 from data.sources import arrays_of, refusal, run_hint
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from lcstool.data import load_dataset
@@ -174,7 +175,7 @@ SIDES = st.integers(1, 7)
 FLOATS = ("f2", ">f4", "f4", "f8")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**32 - 1),
     size=st.tuples(SIDES, SIDES, st.sampled_from((1, 3))),

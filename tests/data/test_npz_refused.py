@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from amounts import examples
 from data.sources import refusal
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from lcstool.data import load_dataset
@@ -103,7 +104,7 @@ def test_a_header_that_declares_other_bytes_than_are_there(tmp_path: Path, shape
     assert "768 are there" in refusal(f"npz:{path}").message
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), compressed=st.booleans())
 @example(place=0.5, byte=0, compressed=True)
 def test_one_changed_byte_of_an_archive(tmp_path: Path, place: float, byte: int, compressed: bool) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from amounts import few_or_many
 from torch import Tensor
 
 from lcstool.energy import (
@@ -62,7 +63,10 @@ def test_it_finds_the_steps_of_a_descent(problem: LinearProblem, steps: int) -> 
     )
 
 
-def test_the_best_is_better_than_any_step_on_a_fine_grid(problem: LinearProblem, basis: PatchBasis) -> None:
+@pytest.mark.parametrize("num_steps", few_or_many(500, 3000))
+def test_the_best_is_better_than_any_step_on_a_fine_grid(
+    problem: LinearProblem, basis: PatchBasis, num_steps: int
+) -> None:
     """The profile of filters that no descent made."""
     noise = torch.randn(20, 27, dtype=torch.float64, generator=generator(1))
     profile = energy_profile(noise * torch.linspace(2, 0.1, 27).double(), basis)
@@ -73,7 +77,8 @@ def test_the_best_is_better_than_any_step_on_a_fine_grid(problem: LinearProblem,
 
     low, high = steps_range(problem, Descent(steps=1, lr=lr))
     found = fit_steps(profile, predict, (low, high), generator())
-    fine = torch.logspace(torch.tensor(low).log10().item(), torch.tensor(high).log10().item(), 3000).double()
+    ends = (torch.tensor(end).log10().item() for end in (low, high))
+    fine = torch.logspace(*ends, num_steps).double()
     best = max(pearson(profile.energy_D, predict(steps)).item() for steps in fine.tolist())
     assert found.pearson >= best - 1e-9
     assert found.band.low < found.band.mean < found.band.high

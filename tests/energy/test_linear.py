@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from amounts import examples
 from energy.descents import iterate, normal, patches_and_labels, stable_rate
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -34,7 +35,7 @@ def test_the_closed_form_is_iterated_descent(share: float, steps: int, start: st
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10 * min(1.0, share))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     size=st.integers(1, 12), dims=st.integers(1, 8), rank=st.integers(1, 8), steps=st.integers(0, 40),
     share=st.floats(1e-6, 1.95), seed=st.integers(0, 99),

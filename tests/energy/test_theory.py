@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from amounts import first_of
 from energy.descents import iterate, normal, patches_and_labels, stable_rate
 from energy.pictures import smooth_images
 from torch import Tensor, nn
@@ -37,7 +38,8 @@ class LinearCnn(nn.Module):
 
 @pytest.mark.parametrize("loss", ["sum", "mean", "half-sum", "half-mean"])
 @pytest.mark.parametrize(
-    ("width", "kernel", "seed"), [(1, (3, 3), 0), (4, (3, 3), 1), (64, (2, 5), 2), (7, (5, 5), 3)]
+    ("width", "kernel", "seed"),
+    first_of([(4, (3, 3), 1), (64, (2, 5), 2), (1, (3, 3), 0), (7, (5, 5), 3)], 1),
 )
 def test_a_really_trained_network_follows_the_theory(
     loss: str, width: int, kernel: tuple[int, int], seed: int

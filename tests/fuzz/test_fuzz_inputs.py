@@ -91,7 +91,7 @@ def odd_archive(seeds: list[bytes]) -> Make:
     return make
 
 
-@pytest.mark.parametrize("num_cases", few_or_many(300, 20_000))
+@pytest.mark.parametrize("num_cases", few_or_many(100, 20_000))
 def test_archives(tmp_path: Path, num_cases: int) -> None:
     def target(path: Path) -> None:
         with warnings.catch_warnings():
@@ -126,7 +126,7 @@ def picture_seeds() -> list[bytes]:
     return [*seeds, picture_bytes(Image.fromarray(colours), "PNG"), picture_bytes(deep.convert("F"), "TIFF")]
 
 
-@pytest.mark.parametrize("num_cases", few_or_many(300, 20_000))
+@pytest.mark.parametrize("num_cases", few_or_many(100, 20_000))
 def test_pictures(tmp_path: Path, num_cases: int) -> None:
     def target(path: Path) -> None:
         with warnings.catch_warnings():
@@ -171,7 +171,7 @@ def odd_yaml() -> Make:
     return make
 
 
-@pytest.mark.parametrize("num_cases", few_or_many(300, 20_000))
+@pytest.mark.parametrize("num_cases", few_or_many(100, 20_000))
 def test_configurations(tmp_path: Path, num_cases: int) -> None:
     def target(path: Path) -> None:
         refused = []

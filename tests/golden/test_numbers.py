@@ -59,6 +59,7 @@ for words in sys.argv[1:]:
 """
 
 
+@pytest.mark.long  # by default, test_a_named_output of tests/cli compares such processes for an s-fc
 def test_two_processes_give_the_same_bytes(tiny_npz: Path, tmp_path: Path) -> None:
     """Whatever the order of sets and dicts: the seed of Python's hashes changes nothing."""
     for seed in ("0", "4711"):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lcstool.errors import BadInputError
@@ -19,7 +20,7 @@ def draw(architecture: LinearConvArchitecture, seed: int, *lead: int) -> list[to
 
 
 @given(layers=LAYERS, seed=st.integers(0, 2**20))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_compose_is_one_convolution_after_another(layers: list[tuple[int, int]], seed: int) -> None:
     architecture = LinearConvArchitecture(*map(tuple, zip(*layers, strict=True)))
     filters = draw(architecture, seed)
@@ -36,7 +37,7 @@ def test_compose_is_one_convolution_after_another(layers: list[tuple[int, int]],
 
 
 @given(layers=LAYERS, seed=st.integers(0, 2**20))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_jacobian_is_autograds(layers: list[tuple[int, int]], seed: int) -> None:
     architecture = LinearConvArchitecture(*map(tuple, zip(*layers, strict=True)))
     flat = torch.cat(draw(architecture, seed))

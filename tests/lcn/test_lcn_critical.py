@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from amounts import first_of
 
 from lcstool.errors import BadInputError
 from lcstool.lcn import LinearConvArchitecture, jacobian_rank, shared_factors
@@ -77,15 +78,17 @@ def test_a_filling_network_has_a_local_minimum_that_is_none_of_its_filters() -> 
 
 
 ARCHITECTURES = [
+    LinearConvArchitecture((2, 2), (2, 1)),
     LinearConvArchitecture((2, 2, 2), (1, 1, 1)),
     LinearConvArchitecture((3, 3), (1, 1)),
     LinearConvArchitecture((3, 2, 2), (1, 1, 1)),
-    LinearConvArchitecture((2, 2), (2, 1)),
     LinearConvArchitecture((2, 3, 2), (2, 2, 1)),
 ]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda own: f"{own.kernels}{own.strides}")
+@pytest.mark.parametrize(
+    "architecture", first_of(ARCHITECTURES, 2), ids=lambda own: f"{own.kernels}{own.strides}"
+)
 def test_what_every_point_must_satisfy(architecture: LinearConvArchitecture) -> None:
     size = architecture.end_size
     target_K = torch.randn(size, generator=stream(2, "target"), dtype=torch.float64)

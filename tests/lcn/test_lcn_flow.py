@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from amounts import few_or_many, first_of
 from scipy.integrate import solve_ivp
 
 from lcstool.errors import BadInputError
@@ -18,7 +19,9 @@ TRIPLE = LinearConvArchitecture((2, 2, 2), (1, 1, 1))
 STRIDED = LinearConvArchitecture((3, 2, 2), (2, 1, 1))
 
 
-@pytest.mark.parametrize("architecture", [TRIPLE, STRIDED, LinearConvArchitecture((3, 2), (1, 1))])
+@pytest.mark.parametrize(
+    "architecture", first_of([LinearConvArchitecture((3, 2), (1, 1)), STRIDED, TRIPLE], 1)
+)
 def test_differences_of_squared_norms_are_conserved(architecture: LinearConvArchitecture) -> None:
     target_K = torch.randn(architecture.end_size, generator=stream(1, "t"), dtype=torch.float64)
     initial = initial_filters(architecture, 20, 1.0, stream(0, "start"))
@@ -30,20 +33,21 @@ def test_differences_of_squared_norms_are_conserved(architecture: LinearConvArch
     torch.testing.assert_close(norm_differences(runs.filters), norm_differences(initial), rtol=0, atol=1e-8)
 
 
-def test_against_scipy() -> None:
+@pytest.mark.parametrize("num_runs", few_or_many(1, 2))
+def test_against_scipy(num_runs: int) -> None:
     loss = QuadraticLoss.of_target(
         torch.tensor([1.0, 0.2, -1.0, 0.1]), torch.diag(torch.tensor([1.0, 2, 3, 4]))
     )
-    initial = initial_filters(TRIPLE, 2, 1.0, stream(0, "scipy"))
+    initial = initial_filters(TRIPLE, num_runs, 1.0, stream(0, "scipy"))
     runs = flow(TRIPLE, loss, initial, max_time=3.0, tolerance=0.0)
-    assert runs.stopped_R.tolist() == [3.0] * 2
+    assert runs.stopped_R.tolist() == [3.0] * num_runs
     assert runs.times_C[0] == 0
 
     def slope(_: float, flat_P: np.ndarray) -> np.ndarray:
         down: np.ndarray = -gradient(TRIPLE, loss, TRIPLE.split(torch.from_numpy(flat_P))).numpy()
         return down
 
-    for index in range(2):
+    for index in range(num_runs):
         start_P = torch.cat([own[index] for own in initial]).numpy()
         exact = solve_ivp(
             slope, (0, 3.0), start_P, method="DOP853", rtol=1e-12, atol=1e-13, t_eval=runs.times_C.numpy()
@@ -79,13 +83,14 @@ def test_a_smaller_tolerance_is_nearer_by_its_order() -> None:
     assert 10 < coarse / fine < 1000
 
 
-def test_runs_side_by_side_are_runs_alone() -> None:
+@pytest.mark.parametrize("num_alone", few_or_many(1, 6))
+def test_runs_side_by_side_are_runs_alone(num_alone: int) -> None:
     loss = QuadraticLoss.of_target(torch.tensor([1.0, 0.3, 1.0]))
     pair = LinearConvArchitecture((2, 2), (1, 1))
     initial = initial_filters(pair, 6, 1.0, stream(0, "alone"))
     together = flow(pair, loss, initial)
     assert together.converged_R.all()
-    for index in range(6):
+    for index in range(num_alone):
         alone = flow(pair, loss, [own[index : index + 1] for own in initial])
         torch.testing.assert_close(alone.end_RK[0], together.end_RK[index], rtol=0, atol=1e-8)
         assert alone.stopped_R.item() == pytest.approx(together.stopped_R[index].item(), rel=1e-2)

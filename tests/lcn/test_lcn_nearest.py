@@ -36,7 +36,7 @@ def test_a_repeated_filter_is_its_own_nearest() -> None:
 
 def squares(target_K: torch.Tensor, power: int) -> tuple[float, torch.Tensor]:
     """The nearest multiple of a power of a linear form, over a grid of the form's angle."""
-    angles = torch.linspace(0, math.pi, 2_000_001, dtype=torch.float64)
+    angles = torch.linspace(0, math.pi, 500_001, dtype=torch.float64)
     c, s = angles.cos(), angles.sin()
     forms_NK = torch.stack(
         [math.comb(power, j) * c ** (power - j) * s**j for j in range(power + 1)], dim=1

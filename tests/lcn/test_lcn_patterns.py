@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lcstool.errors import BadInputError
@@ -45,7 +46,7 @@ def expected_label(angles: dict[int, int], places: dict[complex, int]) -> str:
 
 
 @given(roots=roots(), scale=st.floats(-1e3, 1e3).filter(lambda own: abs(own) > 1e-3))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_exact_patterns(roots: tuple[dict[int, int], dict[complex, int]], scale: float) -> None:
     w_K = form(*roots)
     pattern = root_pattern(torch.from_numpy(scale * w_K))

@@ -5,7 +5,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples, few_or_many
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -66,7 +67,7 @@ def test_one_pair_by_hand() -> None:
     assert found.different_YX.nonzero().tolist() == [[1, 0], [1, 3], [3, 3], [3, 6]]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     shape=st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7)),
     units=st.integers(1, 6),
@@ -115,8 +116,9 @@ def test_the_null_of_several_units_adds_up() -> None:
         torch.testing.assert_close(sd_YX.square(), sum(unit[part][1] for unit in by_hand))
 
 
-def test_the_null_is_that_of_many_draws() -> None:
-    shape, counts, draws = (3, 6, 5), (4, 9, 30), 2000
+@pytest.mark.parametrize("draws", few_or_many(700, 2000))
+def test_the_null_is_that_of_many_draws(draws: int) -> None:
+    shape, counts = (3, 6, 5), (4, 9, 30)
     generator = torch.Generator().manual_seed(0)
     same, different = [], []
     for _ in range(draws):

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -28,7 +29,7 @@ def one_step(theta: Tensor, gradient: Tensor, lr: float, lambda_: float, beta: f
     return parameter.detach()
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(
     seed=st.integers(0, 10**6),
     lr=st.floats(1e-3, 1),
@@ -114,7 +115,7 @@ def test_parameters_without_a_gradient_are_left_alone() -> None:
     assert parameter.tolist() == pytest.approx([1e-9, 1e-9])
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(seed=st.integers(0, 10**6))
 def test_killed_and_regrown_are_counted(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -51,7 +52,7 @@ def assert_same(theta: Tensor, gradient: Tensor, lr: float, lambda_: float, beta
 
 
 @needs_compiler
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     size=st.sampled_from(SIZES),
     seed=st.integers(0, 10**6),

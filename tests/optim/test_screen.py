@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -38,7 +39,7 @@ def screened(
     return screen(weight_UD, gradient_UD, *squares, lr, threshold, rounding_of(d_BU)), gradient_UD
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     seed=st.integers(0, 10**6),
     images=st.sampled_from([1, 2, 7, 64, 130]),
@@ -85,7 +86,7 @@ def test_the_bound_bounds_and_what_it_certifies_stays_zero(
     assert found.to_json()["certified_frac"] == found.num_certified / found.num_zeros
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(seed=st.integers(0, 10**6), shape=st.tuples(st.integers(1, 40), st.integers(1, 40)))
 def test_the_median_is_exact(seed: int, shape: tuple[int, int]) -> None:
     """With powers of two nothing rounds, so every ratio is known bit for bit; many are tied."""
@@ -146,7 +147,7 @@ def test_squares_are_summed_in_double_precision(dtype: torch.dtype) -> None:
     assert torch.allclose(column_squares(x), x.double().square().sum(0), rtol=1e-14)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(seed=st.integers(0, 10**6), images=st.sampled_from([1, 3, 64]))
 def test_the_rounding_of_16_bits_is_allowed_for(seed: int, images: int) -> None:
     """Gradients computed from bfloat16 factors stay within the bound of the float32 inputs and its rounding."""

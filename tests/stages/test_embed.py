@@ -121,7 +121,7 @@ def test_foreign_state_dicts(tmp_path: Path) -> None:
         embed(EmbedConfig(file=str(tmp_path / "net.pt"), **names | {"model": "torchvision:resnet34"}), "x")  # type: ignore[arg-type]
     with pytest.raises(BadInputError, match="torchvision has no model"):
         embed(EmbedConfig(file=str(tmp_path / "net.pt"), **names | {"model": "torchvision:nothing"}), "x")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="does not say what network"):
+    with pytest.raises(BadInputError, match="does not say what network"):
         embed(EmbedConfig(file=str(tmp_path / "net.pt")), "x")
 
 
@@ -133,7 +133,7 @@ class Malicious:
 def test_a_pickle_with_code_is_never_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"a": Malicious()}, tmp_path / "evil.pt")
     config = EmbedConfig(file=str(tmp_path / "evil.pt"), model="torchvision:resnet18", input="3x32x32")
-    with pytest.raises(BadInputError, match="cannot be read as a plain state dict"):
+    with pytest.raises(BadInputError, match="is not a state dict"):
         embed(config, str(tmp_path / "out"))
     assert "code ran" not in capsys.readouterr().out
 
@@ -143,9 +143,12 @@ def test_a_pickle_with_code_is_never_run(tmp_path: Path, capsys: pytest.CaptureF
     [
         ({"layers": ("layer9",)}, "matches none of layer1"),
         ({"to": "conv"}, "to 'conv' is not one of"),
-        ({"model": "torchvision:resnet18"}, "--model and --input go together"),
+        ({"input": "3x32x32"}, "--input has no effect without --model"),
+        ({"model": "torchvision:resnet18"}, "holds s-conv, not torchvision:resnet18"),
+        ({"model": "s-conv", "input": "3x32x32"}, "--input has no effect on a file that says"),
         ({"model": "torchvision:vgg11", "input": "32x32"}, "is not of the form CxHxW"),
-        ({"model": "resnet18", "input": "3x32x32"}, "is not of the form torchvision:NAME"),
+        ({"model": "resnet8", "input": "3x32x32"}, "model 'resnet8' is no network"),
+        ({"model": "vanilla-cnn", "model_arg": ("alpha",)}, "not of the form NAME=VALUE"),
         ({"fold_bn": True, "norm": "channels"}, "contradict"),
         ({"tolerance": -1.0}, "tolerance must be"),
     ],

@@ -96,7 +96,7 @@ def test_trajectories_end_where_the_file_does(tmp_path: Path) -> None:
         trained(tmp_path, kernels="2,2", target="1,0.3,1", runs=4, method=method)
         file = read_lcn(open_checkpoint(str(tmp_path / "runs.safetensors")))
         if method == "flow":  # has converged long before its last recorded time
-            file = replace(file, recorded={**file.recorded, "times": torch.tensor([0.0, 300.0])})
+            file = replace(file, recorded={**file.recorded, "times": torch.tensor([0.0, 100.0])})
         paths = follow(file, 3)
         ends = file.architecture.compose(file.filters)[:3]
         torch.testing.assert_close(paths.ends_CRK[-1], ends, rtol=0, atol=1e-5)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from amounts import is_long
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import prune
@@ -219,9 +220,13 @@ def test_a_half_of_five_weights_is_two(tmp_path: Path) -> None:
 def check_irrelevant(
     net: Path, asked: dict[str, Any], irrelevant: dict[str, Any], recorded: set[str]
 ) -> None:
-    """Options that cannot change the file that is asked for do not: each alone gives the same bytes."""
+    """Options that cannot change the file that is asked for do not.
+
+    All together give the same bytes; in the long run each alone, too.
+    """
     contents = set()
-    for index, other in enumerate([{}, *({name: value} for name, value in irrelevant.items())]):
+    alone = [{name: value} for name, value in irrelevant.items()] if is_long() else []
+    for index, other in enumerate([{}, irrelevant, *alone]):
         out = net.with_name(f"out{index}.safetensors")
         look_at(net, out=out, **asked | other)
         contents.add(out.read_bytes())

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from amounts import first_of
 from as_written import AsWritten
 from tape import record_on_tape
 from test_train_resume import metrics_of
@@ -67,7 +68,7 @@ def config_of(tiny_config: Config, run_train: Run, tmp_path: Path, name: str) ->
     return tiny_config(**options)
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", first_of(list(RUNS), 5))
 def test_a_captured_run_is_the_plain_run(
     tiny_config: Config, run_train: Run, tmp_path: Path, recorded: list[int], name: str
 ) -> None:

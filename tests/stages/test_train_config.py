@@ -75,6 +75,7 @@ WRONG: dict[str, list[Any]] = {
     "lr_match": ["tied"],
     "dropout": [-0.1, 1.0, math.nan],
     "init": [],
+    "model": ["lenet", "a/b:Net"],
     "freeze": [],
     "dataset": ["mnist", "npz", "leaves:x"],
     "image_size": ["0", "x", "16x", "16x16x16", "-3", "1.5", "9999", ""],

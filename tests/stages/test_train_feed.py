@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from amounts import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lcstool.data.augment import AUGMENTATIONS, build_augmentation
@@ -46,7 +47,7 @@ def test_batches_are_those_made_by_hand(augment: str, steps_ahead: int) -> None:
             assert_same(feed.batch(step), by_hand(epoch, step, augment))
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     steps=st.lists(st.integers(0, STEPS - 1), max_size=8), size=st.integers(1, BATCH), ahead=st.integers(1, 5)
 )

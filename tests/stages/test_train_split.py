@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from amounts import first_of, is_long
 from surroundings import environment
 from test_train_distributed import assert_near, assert_near_files, pids, without_clocks
 
@@ -42,10 +43,11 @@ SAME: dict[str, dict[str, Any]] = {
         "arch": "s-conv", "optim": "sgd", "momentum": 0.9, "weight_decay": 1e-3, "dropout": 0.3,
         "augment": "trivial-augment", "val_fraction": 0.1, "batch_size": 14,
     },
+    "permuted": {"arch": "3-fc", "permute_pixels": 2, "until_train_accuracy": 1.0, "loss": "mse"},
     "residual": {"arch": "resnet18", "optim": "sgd", "lr": 0.02, "freeze": ("conv1", "block1_1"), "epochs": 1},
     "deep": {"arch": "d-local", "lr": 0.02, "label_smoothing": 0.1, "snapshots": "all"},
-    "permuted": {"arch": "3-fc", "permute_pixels": 2, "until_train_accuracy": 1.0, "loss": "mse"},
 }  # fmt: skip
+NUM_DEFAULT = 3  # of these are made where long tests are left out
 PARTS = {"optim": "sgd", "momentum": 0.9, "augment": "crop-flip"}
 
 
@@ -64,7 +66,8 @@ def split_runs(
     base = {"dataset": f"npz:{tiny_npz}", "alpha": 1, "epochs": 2, "batch_size": 16, "augment": "none",
             "device": "cpu"}  # fmt: skip
     lasso = {"lambda_conv": 1e-3, "lambda_fc": 1e-3}
-    runs = {name: {"config": FP64 | options} for name, options in SAME.items()}
+    names = [*SAME] if is_long() else [*SAME][:NUM_DEFAULT]
+    runs = {name: {"config": FP64 | SAME[name]} for name in names}
     stopped = {"config": FP64 | PARTS, "stop_after": 6}
     # Of these, one goes on in this job and one alone; one that began alone goes on here.
     runs |= {"parts": stopped, "parts-on": {"config": FP64 | PARTS, "resume": True, "out": "parts"}}
@@ -162,7 +165,7 @@ def as_alone(tiny_config: Config, options: dict[str, Any]) -> TrainConfig:
     return tiny_config(**({"precision": "fp64"} | options))
 
 
-@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("name", first_of([*SAME], NUM_DEFAULT))
 def test_split_ranks_make_the_run_of_one(
     split_runs: tuple[Path, Found], tiny_config: Config, run_train: Run, tmp_path: Path, name: str
 ) -> None:
