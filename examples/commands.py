@@ -16,6 +16,7 @@ _LEFT_OUT = (
     "GNUMAKEFLAGS",
     "MAKEFILES",
     "OUT",
+    "RUNS",
     "TARGETS",
 )
 _NOISE = re.compile(r"((mkdir|mv|touch|echo|true|:)(\s|$))|#|make(\[\d+\])?:")
@@ -61,5 +62,7 @@ def _make(paper: str, scale: str, dataset: str, out: Path | None, *arguments: st
     if out is not None and not is_default(out, paper, scale):
         command.append(f"OUT={out.resolve()}")
     environment = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
+    if runs := os.environ.get("RUNS"):  # finished runs, a folder a paper, as ../Makefile has it
+        environment["RUNS"] = str(Path(runs).resolve() / paper)
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment)
     return done.stdout if done.returncode == 0 else ""

@@ -1,4 +1,4 @@
-"""The papers, and the figures and tables made so far of each: what recipe.py wrote, in the order of the Makefiles."""
+"""The figures and tables made so far of each paper: what recipe.py wrote, in the order of the Makefiles."""
 
 import json
 import sys
@@ -7,39 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from commands import EXAMPLES, targets
+from contents import Reference, contents, papers
 
 SCALES = {
     "demo": "built-in data, two cores, a minute or two a figure",
     "small": "small networks and images, a CPU, under an hour a figure",
     "paper": "the papers' own settings, a GPU",
 }
-# Folder: name, and the full references with what arXiv calls them.
-PAPERS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
-    "n20": (
-        "Neyshabur 2020",
-        (("B. Neyshabur, “Towards Learning Convolutions from Scratch”, Advances in Neural Information "
-          "Processing Systems 33, 2020.", "2007.13657"),),
-    ),
-    "da19": (
-        "d’Ascoli, Sagun, Bruna & Biroli 2019",
-        (("S. d’Ascoli, L. Sagun, J. Bruna, G. Biroli, “Finding the Needle in the Haystack with "
-          "Convolutions: on the benefits of architectural bias”, Advances in Neural Information Processing Systems 32, "
-          "2019.", "1906.06766"),),
-    ),
-    "cw": (
-        "Chowers & Weiss 2023",
-        (("R. Chowers, Y. Weiss, “What do CNNs Learn in the First Layer and Why? A Linear Systems "
-          "Perspective”, International Conference on Machine Learning, 2023.", "2206.02454"),),
-    ),
-    "k21": (
-        "Kohn, Merkh, Montúfar & Trager 2022",
-        (("K. Kohn, T. Merkh, G. Montúfar, M. Trager, “Geometry of Linear Convolutional Networks”, SIAM "
-          "Journal on Applied Algebra and Geometry 6(3), 368–406, 2022.", "2108.01538"),
-         ("K23: K. Kohn, G. Montúfar, V. Shahverdi, M. Trager, “Function Space and Critical Points of "
-          "Linear Convolutional Networks”, SIAM Journal on Applied Algebra and Geometry 8(2), 2024.", "2304.05752")),
-    ),
+_FIELDS = {
+    "target", "source", "title", "scale", "dataset", "note", "panels", "claims", "rows", "figures", "inputs"
 }  # fmt: skip
-_FIELDS = {"target", "source", "title", "scale", "dataset", "note", "rows", "figures", "inputs"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,24 +31,32 @@ class Paper:
 
     @property
     def name(self) -> str:
-        return PAPERS[self.folder][0] if self.folder in PAPERS else self.folder
+        return contents(EXAMPLES / self.folder).name if _is_known(self.folder) else self.folder
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        return contents(EXAMPLES / self.folder).references if _is_known(self.folder) else ()
+
+
+def _is_known(folder: str) -> bool:
+    return (EXAMPLES / folder / "paper.yaml").is_file()
 
 
 def read(out: Path) -> list[Paper]:
     """All papers of a folder of results, those without any too."""
     found = {folder.name: _documents(folder) for folder in sorted(out.iterdir()) if folder.is_dir()}
     found = {folder: documents for folder, documents in found.items() if documents}
-    known = [folder for folder in PAPERS if folder in found or (EXAMPLES / folder / "Makefile").is_file()]
+    known = [folder for folder in papers() if folder in found or (EXAMPLES / folder / "Makefile").is_file()]
     every = [document for documents in found.values() for document in documents.values()]
-    papers = []
-    for folder in [*known, *(folder for folder in found if folder not in PAPERS)]:
+    looks = []
+    for folder in [*known, *(folder for folder in found if folder not in known)]:
         documents = found.get(folder, {})
         scale, dataset = _setting([*documents.values(), *every], out)
         listed = targets(folder, scale, dataset)
         order = [target for target in listed if target in documents]
         order += sorted(target for target in documents if target not in listed)
         missing = [target for target in listed if target not in documents]
-        papers.append(
+        looks.append(
             Paper(
                 folder=folder,
                 made=[documents[target] for target in order],
@@ -80,7 +65,7 @@ def read(out: Path) -> list[Paper]:
                 dataset=dataset,
             )
         )
-    return papers
+    return looks
 
 
 def _documents(folder: Path) -> dict[str, dict[str, Any]]:

@@ -4,8 +4,12 @@
 #   make -j2                           all of them
 #   make SCALE=small DATASET=npz:FILE  CIFAR-10 on a CPU, under an hour a figure
 #   make SCALE=paper                   the paper's own settings, for a GPU
+#   make RUNS=/some/DIR ...            finished runs from there instead of new ones
 # Every result is a file that make knows. So after a kill, make goes on where it stopped, and a training run from its
 # last saved state.
+# RUNS=DIR: what lies in DIR under the name that a network, or the metrics beside it, has here (cnn.safetensors,
+# cnn.metrics.jsonl) is linked and not made, so runs of another machine fill the same figures and tables. Where a figure
+# needs metrics only, a file of metrics is enough. `make -n SCALE=paper table1` prints the names.
 
 SCALE ?= demo
 ifeq ($(filter $(SCALE),demo small paper),)
@@ -48,3 +52,10 @@ empty :=
 space := $(empty) $(empty)
 # 0 1 2 -> 0,1,2
 commas = $(subst $(space),$(comma),$(strip $(1)))
+
+# A link to each finished run: an explicit rule, so it comes before the pattern rules that would make it.
+define taken
+$(OUT)/$(notdir $(1)): $(1) | $(OUT)
+	ln -sf $(abspath $(1)) $$@
+endef
+$(if $(RUNS),$(foreach run,$(wildcard $(RUNS)/*.safetensors $(RUNS)/*.metrics.jsonl),$(eval $(call taken,$(run)))))

@@ -1,10 +1,17 @@
 """What the recipes of all papers share: a figure or table is a function that reads stages' results and fills a Recipe.
 
-    @recipe("N20 Fig. 2", "Test accuracy against width")
+    @recipe
     def fig2(made: Recipe) -> None:
         accuracy = trained(made.input("s-fc"))["metrics"]["test_accuracy_frac"]
-        made.row("S-FC", ours=100 * accuracy, paper=85.19, unit="%", remark="alpha 8, not 150")
-        with made.figure(COLUMN_INCHES, 2.2) as fig: ...
+        made.compare("s-fc", ours=100 * accuracy, remark="alpha 8, not 150")
+        with made.figure(COLUMN_INCHES, 2.2) as fig:
+            made.panel("cifar10")
+            ...
+        made.without("cifar100", "needs CIFAR100=npz:FILE")
+        made.claim("wider-is-better", holds=True, measured="52.1, 54.0, 55.3 % at alpha 4, 8, 16")
+
+What a target must show stands in the paper's paper.yaml (see contents.py): its title and source, the panels, the claims
+and the printed values that the recipe names. A recipe that leaves one of them out is an error.
 
     if __name__ == "__main__":
         main()
@@ -17,22 +24,15 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the table: the paper's value, ours, and what the two may not share."""
-
-    what: str
-    paper: float | str | None
-    ours: float | str | None
-    unit: str
-    remark: str
+from cells import Row, markdown_of, markdown_table
+from contents import Content, contents
 
 
 @dataclass(kw_only=True)
@@ -41,21 +41,24 @@ class Recipe:
 
     Attributes:
         target: Its make target, `fig2`.
-        source: Where it comes from, `N20 Fig. 2`.
-        title: What it shows, a line.
+        content: What it must show, from paper.yaml.
         rows: The table.
+        panels: What became of each panel: None where it is drawn, else why it is not.
+        claims: The verdict on each claim (`holds`, `does not hold`, `not at this scale`), and what was measured.
         numbers: All that is drawn, in full precision, for JSON.
         note: A few sentences on what is to be seen, and on what differs from the paper.
     """
 
     target: str
-    source: str
-    title: str
+    content: Content
     scale: str
     dataset: str
     folder: Path
     files: list[Path]
     rows: list[Row] = field(default_factory=list)
+    panels: dict[str, str | None] = field(default_factory=dict)
+    claims: dict[str, tuple[str, str]] = field(default_factory=dict)
+    compared: set[str] = field(default_factory=set)
     numbers: dict[str, Any] = field(default_factory=dict)
     note: str = ""
     figures: list[Path] = field(default_factory=list)
@@ -79,6 +82,58 @@ class Recipe:
     ) -> None:
         self.rows.append(Row(what=what, paper=paper, ours=ours, unit=unit, remark=remark))
 
+    def compare(self, name: str, ours: float | str | None, remark: str = "") -> None:
+        """A line of the table: a value that the paper prints, and ours; None where nothing of ours answers to it."""
+        printed = self.content.printed[name]
+        self.compared.add(name)
+        self.rows.append(
+            Row(
+                what=printed.what,
+                paper=printed.value,
+                ours=ours,
+                unit=printed.unit,
+                remark=remark,
+                place=printed.place,
+            )
+        )
+
+    def panel(self, name: str) -> None:
+        """Say that a panel of the paper is drawn."""
+        self.panels[self._known(name, self.content.panels)] = None
+
+    def without(self, name: str, why: str) -> None:
+        """Say why a panel of the paper is not drawn, and what would draw it."""
+        self.panels[self._known(name, self.content.panels)] = why
+
+    def claim(self, name: str, holds: bool | None, measured: str) -> None:
+        """The verdict on a claim of the paper.
+
+        Args:
+            name: As in paper.yaml.
+            holds: Whether what was measured bears it out; None where this scale cannot tell.
+            measured: The figures, in a few words.
+        """
+        verdict = {True: "holds", False: "does not hold", None: "not at this scale"}[holds]
+        self.claims[self._known(name, self.content.claims)] = (verdict, measured)
+
+    def _known(self, name: str, names: "Iterable[str]") -> str:
+        if name not in names:
+            raise LookupError(f"{self.target}: paper.yaml has no {name!r}; it has {', '.join(names)}")
+        return name
+
+    def _require_whole(self) -> None:
+        """LookupError for what the paper shows and the recipe left out."""
+        for what, listed, shown in (
+            ("panels", self.content.panels, self.panels),
+            ("claims", self.content.claims, self.claims),
+            ("printed values", self.content.printed, self.compared),
+        ):
+            left = [name for name in listed if name not in shown]
+            if left:
+                raise LookupError(
+                    f"{self.target}: these {what} of paper.yaml are left out: {', '.join(left)}"
+                )
+
     @contextmanager
     def figure(self, width: float, height: float, part: str = "") -> "Iterator[Any]":
         """A matplotlib figure in the package's look, saved as TARGET.png and .pdf (with part `b`: TARGET-b)."""
@@ -96,8 +151,18 @@ class Recipe:
             shutil.copyfile(drawn.with_name(drawn.name + suffix), self.figures[-1])
 
     def write(self) -> None:
-        names = ("target", "source", "title", "scale", "dataset", "note", "numbers")
+        self._require_whole()
+        names = ("target", "scale", "dataset", "note", "numbers")
         document = {name: getattr(self, name) for name in names}
+        document |= {"source": self.content.source, "title": self.content.title}
+        document["panels"] = [
+            {"panel": name, "what": what, "missing": self.panels[name]}
+            for name, what in self.content.panels.items()
+        ]
+        document["claims"] = [
+            asdict(claim) | {"claim": name, "verdict": self.claims[name][0], "measured": self.claims[name][1]}
+            for name, claim in self.content.claims.items()
+        ]
         document["rows"] = [asdict(row) for row in self.rows]
         document["figures"] = [path.name for path in self.figures]
         document["inputs"] = [os.path.relpath(path, self.folder) for path in self.files]
@@ -107,41 +172,32 @@ class Recipe:
         part.replace(self.folder / f"{self.target}.json")
 
     def markdown(self) -> str:
-        lines = [f"## {self.source}: {self.title}", "", f"Scale {self.scale}, data {self.dataset}.", ""]
+        heading = f"{self.content.source}: " if self.content.source else ""
+        lines = [f"## {heading}{self.content.title}", "", f"Scale {self.scale}, data {self.dataset}.", ""]
         if self.note:
             lines += [self.note, ""]
         lines += [f"![{path.stem}]({path.name})\n" for path in self.figures if path.suffix == ".png"]
+        lines += [
+            f"- Not drawn: {self.content.panels[name]}; {why}" for name, why in self.panels.items() if why
+        ]
+        if self.claims:
+            heads = ["the paper says", "place", "verdict", "measured"]
+            listed = self.content.claims.items()
+            said = [(claim.text, claim.place, *self.claims[name]) for name, claim in listed]
+            lines += ["", *markdown_table(heads, said), ""]
         if self.rows:
-            lines += ["| | paper | ours | remark |", "|---|---|---|---|"]
-            for row in self.rows:
-                cells = (row.what, shown(row.paper, row.unit), shown(row.ours, row.unit), row.remark)
-                lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+            lines += markdown_of(self.rows)
         return "\n".join(lines) + "\n"
 
 
-def shown(value: float | str | None, unit: str = "") -> str:
-    """A cell: four digits of a number, the unit after it, a dash for what is not known."""
-    if value is None:
-        return "-"
-    if isinstance(value, str):
-        return value
-    whole = isinstance(value, int) or (abs(value) >= 1000 and float(value).is_integer())
-    text = f"{int(value):,}" if whole else f"{value:.4g}"
-    return f"{text} {unit}".rstrip()
-
-
 Draw = Callable[[Recipe], None]
-_DRAWN: dict[str, tuple[str, str, Draw]] = {}
+_DRAWN: dict[str, Draw] = {}
 
 
-def recipe(source: str, title: str) -> Callable[[Draw], Draw]:
+def recipe(draw: Draw) -> Draw:
     """Make a function the recipe of the target of its name."""
-
-    def add(draw: Draw) -> Draw:
-        _DRAWN[draw.__name__] = (source, title, draw)
-        return draw
-
-    return add
+    _DRAWN[draw.__name__] = draw
+    return draw
 
 
 def trained(path: Path) -> dict[str, Any]:
@@ -174,11 +230,11 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("files", type=Path, nargs="*")
     options = parser.parse_intermixed_args()
-    source, title, draw = _DRAWN[options.out.stem]
+    draw = _DRAWN[options.out.stem]
+    folder = Path(sys.modules[draw.__module__].__file__ or "").resolve().parent
     made = Recipe(
         target=options.out.stem,
-        source=source,
-        title=title,
+        content=contents(folder).targets[options.out.stem],
         scale=options.scale,
         dataset=options.dataset,
         folder=options.out.parent,

@@ -14,12 +14,11 @@ from typing import Any
 from urllib.parse import quote
 
 from commands import EXAMPLES, commands, is_default
-from papers import PAPERS, SCALES, Paper, read
-from recipe import shown
+from papers import SCALES, Paper, read
+from tables import claims, panels, source, tally, values
 
 _OPTION, _WHOLE = re.compile("(?<= )-[^ ]+"), r"<span>\g<0></span>"  # where lines are broken, options are not
 _TODO = "not-made-yet"
-_LONG = 16  # letters of a cell that may be broken
 _WIDE = 1200  # pixels of a PNG that a phone does not shrink to its width, but scrolls
 _PIXELS = 2  # of a PNG to one of the page: sharp on fine screens, letters of figures as large as the text's
 
@@ -40,7 +39,8 @@ def page(papers: list[Paper], out: Path) -> str:
         "<h1>Where does the convolutional inductive bias come from?</h1>",
         "<p>Figures and tables of the papers that lcstool reproduces: what they print, what was measured here, and the "
         "commands in between.</p>",
-        f'<p class="soft">Scale {escape(about)}. {num_made} of {num_all} figures and tables are made.</p></header>',
+        f'<p class="soft">Scale {escape(about)}. {num_made} of {num_all} figures and tables are made. '
+        f"{tally(document for paper in papers for document in paper.made)}</p></header>",
         '<nav aria-labelledby="contents"><h2 id="contents">Contents</h2><ul>',
         *map(_entry, papers), "</ul></nav>", '<main id="figures">',
         *(_section(paper, out) for paper in papers), "</main>", "</body>", "</html>", "",
@@ -63,9 +63,12 @@ def _entry(paper: Paper) -> str:
 
 def _section(paper: Paper, out: Path) -> str:
     lines = [f'<section id="{_id(paper.folder)}">', f"<h2>{escape(paper.name)}</h2>"]
-    for text, number in PAPERS.get(paper.folder, ("", ()))[1]:
+    for reference in paper.references:
+        number = escape(reference.arxiv)
         link = f'<a href="https://arxiv.org/abs/{number}">arXiv {number}</a>'
-        lines.append(f'<p class="reference">{escape(text)} {link}</p>')
+        lines.append(f'<p class="reference">{escape(reference.text)} {link}</p>')
+    if told := tally(paper.made):
+        lines.append(f'<p class="soft">{told}</p>')
     lines += [_article(paper, document, out) for document in paper.made]
     if paper.missing:
         lines += [
@@ -91,16 +94,20 @@ def _article(paper: Paper, document: dict[str, Any], out: Path) -> str:
     own = _id(folder, target)
     lines = [
         f'<article id="{own}" aria-labelledby="{own}-title">',
-        f'<h3 id="{own}-title"><span class="source">{escape(document["source"])}</span> '
+        f'<h3 id="{own}-title"><span class="source">{escape(source(document))}</span> '
         f"{escape(document['title'])}</h3>",
     ]
     if document["note"]:
         lines.append(f'<p class="note">{escape(document["note"])}</p>')
-    about = f"{document['source']}: {document['title']}"
+    about = f"{source(document)}: {document['title']}"
     files = [out / folder / name for name in document["figures"]]
     lines += [_figure(file, about, out) for file in files if file.suffix == ".png"]
+    if document["panels"]:
+        lines.append(panels(document["panels"]))
+    if document["claims"]:
+        lines.append(claims(document["claims"]))
     if document["rows"]:
-        lines.append(_table(document["rows"], about))
+        lines.append(values(document, about))
     links = [(file.suffix[1:].upper() + _part(file, target), file) for file in files if file.suffix != ".png"]
     links += [("JSON", out / folder / f"{target}.json"), ("Markdown", out / folder / f"{target}.md")]
     shown_links = " ".join(_link(file, name, out) for name, file in links)
@@ -140,30 +147,6 @@ def _png_size(file: Path) -> tuple[int, int]:
         raise ValueError(f"{file} is not a PNG")
     width, height = struct.unpack(">II", head[16:24])
     return width, height
-
-
-def _table(rows: list[dict[str, Any]], about: str) -> str:
-    """The rows; a column that no row fills is left out."""
-    values = {"paper": "Paper", "ours": "Ours"}
-    if all(row["paper"] is None for row in rows):
-        del values["paper"]
-    has_remarks = any(row["remark"] for row in rows)
-    heads = ["Quantity", *values.values(), *(["Remark"] if has_remarks else [])]
-    lines = [
-        f'<div class="scroll" role="region" tabindex="0" aria-label="Table: {escape(about)}"><table><thead><tr>'
-        + "".join(f'<th scope="col">{head}</th>' for head in heads)
-        + "</tr></thead><tbody>"
-    ]
-    for row in rows:
-        cells = [f'<th scope="row">{escape(row["what"])}</th>']
-        for name in values:
-            text = shown(row[name], row["unit"])
-            kind = "long" if len(text) > _LONG else "number"
-            cells.append(f'<td class="{kind}">{escape(text)}</td>')
-        if has_remarks:
-            cells.append(f'<td class="remark">{escape(row["remark"])}</td>')
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    return "\n".join([*lines, "</tbody></table></div>"])
 
 
 def _how(folder: str, document: dict[str, Any], out: Path) -> str:

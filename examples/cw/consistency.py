@@ -1,200 +1,201 @@
-"""First layers of different seeds and networks are similar, far from their start, and not needed (CW section 2)."""
+"""First layers of different seeds and networks are similar, and far from their start (CW section 2)."""
+
+from pathlib import Path
 
 import numpy as np
-from profiles import BY_SECTION, Profiles, arch, curve, dots, note, over_components, row
-from recipe import Recipe, epochs, main, recipe, trained
+from profiles import (
+    NAMES,
+    NEEDED,
+    NETS,
+    SETS,
+    Profiles,
+    beyond,
+    curve,
+    dots,
+    every,
+    is_middle,
+    judge,
+    note,
+    of_sets,
+    over_components,
+    row,
+    set_name,
+    written,
+)
+from recipe import Recipe, main, recipe
+from torch import Tensor
 
 from lcstool.checkpoint import open_checkpoint
 from lcstool.energy import open_basis
 from lcstool.plots.filters import draw_filters
 from lcstool.plots.profiles import contrast_sensitivity, mean_frequency
-from lcstool.plots.style import COLOURS, COLUMN_INCHES, DIVERGING, PAGE_INCHES
-
-ARCHS = {"vgg11-bn": ("layer1", COLOURS[0]), "resnet18": ("conv1", COLOURS[1])}
-GREY = "0.55"
+from lcstool.plots.style import PAGE_INCHES
 
 
-@recipe("CW Fig. 1", "Filters of first layers, trained and initial")
+def first_filters(path: Path) -> Tensor:
+    """The weights of the first convolution of a file of any network."""
+    checkpoint = open_checkpoint(str(path))
+    for name, info in checkpoint.tensors.items():
+        if len(info.shape) == 4 and info.shape[1] == 3:
+            weight: Tensor = checkpoint[name]
+            return weight
+    raise LookupError(f"{path} has no convolution of three channels")
+
+
+@recipe
 def fig1(made: Recipe) -> None:
-    panels = {
-        "VGG-11-BN, before training": "vgg11-bn-frozen0", "VGG-11-BN, trained": "vgg11-bn-true0",
-        "VGG-11-BN, another seed": "vgg11-bn-true1", "ResNet-18, trained": "resnet18-true0",
-    }  # fmt: skip
-    with made.figure(PAGE_INCHES, 2.6) as fig:
-        for place, (caption, name) in zip(fig.subfigures(2, 2).ravel(), panels.items(), strict=True):
-            layer = ARCHS["vgg11-bn" if name.startswith("vgg") else "resnet18"][0]
-            filters = open_checkpoint(str(made.input(name)))[f"{layer}.weight"]
-            draw_filters(place, filters[:16], 8, caption)
+    found = {file.stem: file for file in made.files if file.suffix == ".safetensors"}
+    start = found.pop("net-resnet18-c10-start-0")
+    resnet = next((name for name in found if "resnet18" in name), None)
+    other = next((name for name in found if "googlenet" in name), None) or next(
+        (name for name in found if name != resnet), None
+    )
+    shown = {"start": ("ResNet-18 at the start", start)}
+    if resnet:
+        shown["resnet"] = ("ResNet-18, trained", found[resnet])
+    if other:
+        label = "GoogLeNet" if "googlenet" in other else "VGG-11" if "vgg11" in other else other
+        shown["googlenet"] = (f"{label}, trained", found[other])
+    with made.figure(PAGE_INCHES, 1.4) as fig:
+        for place, (panel, (caption, path)) in zip(fig.subfigures(1, 3), shown.items(), strict=False):
+            filters = first_filters(path)
+            # A panel has its own scale; a filter of the panel has not.
+            draw_filters(place, filters[:32], 4 if len(filters) < 16 else 8, caption)
+            made.panel(panel)
             made.row(caption, len(filters), unit="filters")
-            made.numbers[caption] = filters.flatten(1).tolist()
+            made.numbers[caption] = filters[:32].flatten(1).tolist()
+    for panel in ("resnet", "googlenet"):
+        if panel not in shown:
+            made.without(panel, "needs HUB=DIR with DIR/imagenet7/*.safetensors")
+    profiles = Profiles.of(made.input("true-c10"))
+    starts = [r for kind in NETS for r in profiles.with_start(f"{kind}-c10-true")]
+    between = profiles.between("vgg11-c10-true", "resnet18-c10-true")
+    judge(
+        made,
+        "not-lazy",
+        beyond(starts, 0.5, -1),
+        f"r of profiles with the start, trained here: {written(starts)}",
+    )
+    judge(made, "alike", beyond(between, 0.9), f"r of VGG-11 and ResNet-18, trained here: {written(between)}")
+    pretrained = any(not name.startswith("net-") for name in found)
     note(
         made,
-        "The first 16 filters, each panel on its own scale, grey being 0; the second panel's began as the first's.",
-        BY_SECTION,
-    )
+        "The first 32 filters, grey being 0.",
+        "" if pretrained else "Trained here, on the data set above: without HUB=DIR there are no networks of ImageNet, "
+        "and VGG-11 stands for GoogLeNet.",
+    )  # fmt: skip
 
 
-@recipe("CW Fig. 2", "From patches to an energy profile, and the eye's sensitivity")
+@recipe
 def fig2(made: Recipe) -> None:
-    basis, profiles = open_basis(made.input("basis")), Profiles.of(made.input("true"))
-    with made.figure(PAGE_INCHES, 4.2) as fig:
-        (components, spectrum), (energies, eye) = fig.subfigures(2, 2)
-        vectors = basis.eigenvectors_DD.view(-1, 3, *basis.kernel_size)
-        vectors = vectors / vectors.abs().amax(dim=(1, 2, 3), keepdim=True)
-        draw_filters(components, vectors, 9, "(a) principal components of 3x3 patches, in order")
-        axis = spectrum.subplots()
-        axis.semilogy(profiles.deviations, "o-", color=COLOURS[0])
-        axis.set_xlabel("(b) principal component")
-        axis.set_ylabel("standard deviation")
-        axis = energies.subplots()
-        curve(axis, profiles.energies("vgg11-bn-frozen"), "VGG-11-BN, initial", GREY, ":")
-        for kind, (_, colour) in ARCHS.items():
-            curve(axis, profiles.energies(f"{kind}-true"), f"{arch(kind)}, trained", colour)
-        over_components(axis)
-        axis.set_xlabel("(c) principal component")
-        axis.set_ylim(top=1.45 * axis.get_ylim()[1])
-        axis.legend(loc="upper right")
-        axis = eye.subplots()
-        frequency = mean_frequency(basis).numpy()
-        for kind, (_, colour) in ARCHS.items():
-            energy = profiles.energies(f"{kind}-true").mean(axis=0)
-            axis.plot(frequency, energy / energy.max(), "o", color=colour, alpha=0.7, label=arch(kind))
-        places = np.linspace(0.01, 0.6, 200)
-        axis.plot(
-            places,
-            contrast_sensitivity(places * 32),
-            color="black",
-            linewidth=0.8,
-            label="the eye, peak at 0.25",
+    basis, found = open_basis(made.input("basis")), of_sets(made, "true")
+    with made.figure(PAGE_INCHES, 2.1) as fig:
+        axes = fig.subplots(1, len(found) + 1)
+        for axis, (name, profiles) in zip(axes, found.items(), strict=False):
+            made.panel(name)
+            for kind, colour in NETS.items():
+                energies = profiles.energies(f"{kind}-{name}-true")
+                made.numbers[f"{kind} {name}"] = energies.tolist()
+                curve(axis, energies, NAMES[kind], colour)
+            over_components(axis, set_name(made, name), "energy (length 1)" if axis is axes[0] else "")
+        made.panel("eye")
+        places = np.linspace(0, 0.6, 200)
+        axes[-1].plot(
+            places, contrast_sensitivity(places * 32), color="black", label="the eye (peak at 0.25)"
         )
-        axis.set_xlabel("(d) mean frequency (cycles a pixel)")
-        axis.set_ylabel("energy, sensitivity (peak 1)")
-        axis.set_ylim(0, 1.5)
-        axis.legend(loc="upper right")
-    for kind in ARCHS:
-        mean = profiles.energies(f"{kind}-true").mean(axis=0)
-        made.numbers[kind] = mean.tolist()
-        made.row(f"{arch(kind)}, component of most energy", int(mean.argmax()), remark="counted from 0")
-    made.numbers |= {"deviations": profiles.deviations.tolist(), "frequencies": frequency.tolist()}
+        for kind, colour in NETS.items():
+            energy = found["c10"].energies(f"{kind}-c10-true").mean(axis=0)
+            axes[-1].plot(
+                mean_frequency(basis), energy / energy.max(), "o", color=colour, alpha=0.7, markeredgewidth=0
+            )
+        axes[-1].set_xlabel("cycles a pixel")
+        axes[-1].set_title("sensitivity (peak 1)")
+        axes[-1].set_ylim(0, 1.05)
+        handles = [*axes[0].get_legend_handles_labels()[0], *axes[-1].get_legend_handles_labels()[0]]
+        fig.legend(handles=handles, loc="outside upper center", ncols=3)
+    for name in SETS:
+        if name not in found:
+            made.without(name, f"needs {NEEDED[name]}")
+    _claim_consistent(made, found, "consistent")
+    middle = [
+        is_middle(profiles.energies(f"{kind}-{name}-true").mean(axis=0))
+        for name, profiles in found.items()
+        for kind in NETS
+    ]
+    judge(
+        made,
+        "middle",
+        all(middle),
+        f"a peak between the first component and the last quarter in {sum(middle)} of {len(middle)}",
+    )
     note(
         made,
-        "Initial weights have the same energy along all components, trained ones do not. The eye's curve (Mannos and "
-        "Sakrison 1974) has no pixels; its peak is put at a quarter cycle a pixel. Panels other than (d) follow the "
-        "paper's section 2, not the caption.",
+        "Lines are means, shades ranges over seeds; each data set in the components of its own patches. The eye's "
+        "curve (Mannos and Sakrison 1974) has no pixels; its peak is put at a quarter cycle a pixel, and points are "
+        "the components of the first panel by their mean frequency.",
     )
 
 
-@recipe("CW Fig. 3", "Profiles of first layers over seeds and networks")
-def fig3(made: Recipe) -> None:
-    profiles = Profiles.of(made.input("true"))
-    kinds = [f"{name}-{how}" for how in ("true", "frozen") for name in ARCHS]
-    with made.figure(PAGE_INCHES, 2.9) as fig:
-        axis, square = fig.subplots(1, 2, width_ratios=(1.25, 1))
-        for kind, (_, colour) in ARCHS.items():
-            curve(axis, profiles.energies(f"{kind}-true"), f"{arch(kind)}, trained", colour)
-            curve(axis, profiles.energies(f"{kind}-frozen"), f"{arch(kind)}, initial", colour, ":")
-        over_components(axis)
-        axis.set_ylim(top=1.3 * axis.get_ylim()[1])
-        axis.legend(loc="upper right", ncols=2)
-        names = [name for kind in kinds for name in profiles.group(kind)]
-        values = np.array([[profiles.r(one, other) for other in names] for one in names])
-        image = square.imshow(values, cmap=DIVERGING, vmin=-1, vmax=1)
-        seeds = len(names) // 4
-        ticks = [seeds * index + (seeds - 1) / 2 for index in range(4)]
-        labels = ["VGG\ntrained", "ResNet\ntrained", "VGG\ninitial", "ResNet\ninitial"]
-        square.set_xticks(ticks, labels)
-        square.set_yticks(ticks, labels)
-        for place in (seeds, 2 * seeds, 3 * seeds):
-            square.axhline(place - 0.5, color="black", linewidth=0.5)
-            square.axvline(place - 0.5, color="black", linewidth=0.5)
-        fig.colorbar(image, ax=square, label="Pearson r", shrink=0.85)
-    _consistency_rows(made, profiles)
-    note(
+def _claim_consistent(made: Recipe, found: dict[str, Profiles], claim: str) -> None:
+    """That seeds and networks correlate above 0.9 on every data set."""
+    values = {
+        name: [
+            *profiles.between(f"vgg11-{name}-true"),
+            *profiles.between(f"resnet18-{name}-true"),
+            *profiles.between(f"vgg11-{name}-true", f"resnet18-{name}-true"),
+        ]
+        for name, profiles in found.items()
+    }
+    judge(
         made,
-        "Lines are means, shades ranges over seeds; a square of the matrix is a pair of networks. What the paper "
-        "claims is a red square of trained networks, and pale ones beside it.",
-        BY_SECTION,
+        claim,
+        every(beyond(r, 0.9) for r in values.values()),
+        "r over seeds and networks: "
+        + "; ".join(f"{set_name(made, name)} {written(r)}" for name, r in values.items()),
     )
 
 
-def _consistency_rows(made: Recipe, profiles: Profiles) -> None:
-    same, far = "remarkably consistent (abstract)", "very different (abstract)"
-    for kind in ARCHS:
-        row(made, f"{arch(kind)} between seeds", profiles.between(f"{kind}-true"), same)
-    row(made, "VGG-11-BN and ResNet-18", profiles.between("vgg11-bn-true", "resnet18-true"), same)
-    for kind in ARCHS:
-        own = [profiles.r(f"{kind}-true{seed}", f"{kind}-frozen{seed}") for seed in _seeds(profiles, kind)]
-        row(made, f"{arch(kind)} and its initial weights", own, far)
-    made.row("chance: |r| of random banks, 95 %", profiles.chance)
-
-
-def _seeds(profiles: Profiles, kind: str) -> list[str]:
-    return [name.removeprefix(f"{kind}-true") for name in profiles.group(f"{kind}-true")]
-
-
-@recipe("CW Table 1", "Correlation of profiles between seeds, networks, and with the initial weights")
+@recipe
 def table1(made: Recipe) -> None:
-    profiles = Profiles.of(made.input("true"))
-    _consistency_rows(made, profiles)
-    dots(made, profiles.chance)
-    note(
-        made, "Points are pairs of networks, bars their means; grey is the band of chance, 95 %.", BY_SECTION
+    found = of_sets(made, "true")
+    losses = Profiles.of(made.input("loss-c10"))
+    starts, same = [], []
+    for name, profiles in found.items():
+        kind, label = f"vgg11-{name}-true", set_name(made, name)
+        groups = {
+            "seeds": profiles.between(kind),
+            "widths": profiles.between(kind, f"wide-{name}-true"),
+            "ResNet-18": profiles.between(kind, f"resnet18-{name}-true"),
+        }
+        for what, values in groups.items():
+            row(made, f"{label}: {what}", values)
+        same += [value for values in groups.values() for value in values]
+        start = profiles.with_start(kind)
+        row(made, f"{label}: start", start)
+        starts += start
+    row(
+        made,
+        f"{set_name(made, 'c10')}: losses",
+        losses.between("vgg11-c10-true", "vgg11-c10-mse"),
+        "squared error and cross-entropy, the start subtracted",
     )
-
-
-@recipe("CW Fig. 4", "Test accuracy while training, with the first layer learned or frozen")
-def fig4(made: Recipe) -> None:
-    with made.figure(COLUMN_INCHES, 2.5) as fig:
-        axis = fig.subplots()
-        for kind, (_, colour) in ARCHS.items():
-            for how, dashes, label in (("true", "-", "learned"), ("frozen", ":", "frozen")):
-                files = [file for file in made.files if file.stem.startswith(f"{kind}-{how}")]
-                runs = np.array([[record["test_accuracy_frac"] for record in epochs(file)] for file in files])
-                made.numbers[f"{kind} {label}"] = runs.tolist()
-                curve(axis, 100 * runs, f"{arch(kind)}, {label}", colour, dashes)
-        axis.set_xticks(axis.get_xticks(), [f"{tick + 1:.0f}" for tick in axis.get_xticks()])
-        axis.set_xlim(0, runs.shape[1] - 1)
-        axis.set_xlabel("epoch")
-        axis.set_ylabel("test accuracy (%)")
-        fig.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=2)
-    _accuracy_rows(made)
+    high = sum(value > 0.98 for value in same)
+    made.compare("over", f"{high} of {len(same)} over 0.98", f"median {np.median(same):.2f}")
+    judge(made, "seeds", beyond(same, 0.9), f"r over seeds, widths and networks {written(same)}")
+    chance = found["c10"].chance
+    judge(
+        made,
+        "start",
+        abs(float(np.mean(starts))) < chance,
+        f"mean r {np.mean(starts):.2f}; by chance |r| stays below {chance:.2f} in 95 % of cases",
+    )
+    dots(made, chance)
     note(
         made,
-        "The paper's argument: if a random first layer that is never trained costs little accuracy, usefulness does "
-        "not explain what is learned.",
-        BY_SECTION,
+        "Points are pairs of networks, bars their means; grey is the band of chance, 95 %. The width is that of the "
+        "whole network, not of its first layer alone. The text has no printed values of this table but those named.",
+        "" if len(found) == len(SETS) else "More data sets: CIFAR100=npz:FILE and FACES=folder:DIR.",
     )
-
-
-def _accuracy_rows(made: Recipe) -> dict[str, list[float]]:
-    accuracies = {}
-    for kind in ARCHS:
-        for how, label in (("true", "learned"), ("frozen", "frozen")):
-            files = [file for file in made.files if file.stem.startswith(f"{kind}-{how}")]
-            found = [100 * trained(file)["metrics"]["test_accuracy_frac"] for file in files]
-            accuracies[f"{arch(kind)}, {label}"] = found
-            made.row(
-                f"{arch(kind)}, first layer {label}", float(np.mean(found)),
-                None if how == "true" else "comparable (ICLR version's abstract)", "%",
-                f"± {np.std(found, ddof=1):.1f}, {len(found)} seeds" if len(found) > 1 else "one seed",
-            )  # fmt: skip
-    made.numbers["test accuracy"] = accuracies
-    return accuracies
-
-
-@recipe("CW Table 2", "Test accuracy with the first layer learned and frozen at its initial weights")
-def table2(made: Recipe) -> None:
-    accuracies = _accuracy_rows(made)
-    with made.figure(COLUMN_INCHES, 1.4) as fig:
-        axis = fig.subplots()
-        for place, (name, found) in enumerate(accuracies.items()):
-            colour = COLOURS[0 if "VGG" in name else 1]
-            axis.barh(place, np.mean(found), color=colour, alpha=1 if "learned" in name else 0.45)
-            axis.plot(found, [place] * len(found), "o", color="black")
-        axis.set_yticks(range(len(accuracies)), list(accuracies))
-        axis.invert_yaxis()
-        axis.set_xlabel("test accuracy (%); points: seeds")
-    note(made, "Bars are means over seeds.", BY_SECTION)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""The formula for linear CNNs: its limit of many steps, and how well it fits nonlinear CNNs (CW section 4)."""
+"""Of our own: the closed form against training, its limit of many steps, and how well it fits nonlinear CNNs."""
 
 import numpy as np
-from profiles import BY_SECTION, Profiles, arch, curve, note, over_components, row, unit
+from profiles import NAMES, Profiles, curve, note, over_components, row, unit
 from recipe import Recipe, load, main, recipe
 
 from lcstool.plots.style import COLOURS, COLUMN_INCHES, PAGE_INCHES, colours, outside_legend
 
-GROUPS = [(kind, how) for kind in ("vgg11-bn", "resnet18") for how in ("true", "random")]
+GROUPS = [(net, how) for net in ("vgg11", "resnet18") for how in ("true", "random")]
 
 
 def whiteness(variances: np.ndarray) -> float:
@@ -14,8 +14,37 @@ def whiteness(variances: np.ndarray) -> float:
     return float(variances.sum() ** 2 / (len(variances) * np.square(variances).sum()))
 
 
-@recipe("CW Fig. 10", "The formula from few steps to many: towards whitening")
-def fig10(made: Recipe) -> None:
+@recipe
+def descent(made: Recipe) -> None:
+    steps = sorted(int(file.stem.removeprefix("step")) for file in made.files)
+    with made.figure(PAGE_INCHES, 1.9) as fig:
+        axes = fig.subplots(1, len(steps), sharey=True, squeeze=False)[0]
+        for axis, count in zip(axes, steps, strict=True):
+            document = load(made.input(f"step{count}"))
+            trained = np.array(document["banks"][0]["energy"])
+            predicted = np.array(document["theory"]["banks"][0]["energy"])
+            axis.plot(trained, color=COLOURS[0], linewidth=3, alpha=0.35, label="trained")
+            axis.plot(predicted, color=COLOURS[1], linewidth=0.9, label="closed form")
+            axis.set_xlabel(f"principal component\n({count} step{'s' if count > 1 else ''})")
+            error = float(np.abs(predicted / trained - 1).max())
+            made.numbers[f"{count} steps"] = {"trained": trained.tolist(), "closed form": predicted.tolist()}
+            made.row(
+                f"r after {count} steps",
+                document["theory"]["banks"][0]["r"],
+                remark=f"largest relative error {error:.1g}",
+            )
+        axes[0].set_ylabel("energy")
+        axes[0].set_ylim(bottom=0)
+        outside_legend(fig, axes[0])
+    note(
+        made,
+        "Gradient descent on all images of two classes, from random filters. The curves coincide: the closed form of "
+        "theorem A.3 is exact, once its algebra is mended.",
+    )
+
+
+@recipe
+def formula(made: Recipe) -> None:
     files = sorted(made.files, key=lambda file: float(file.stem.removeprefix("formula-")))
     with made.figure(PAGE_INCHES, 2.3) as fig:
         left, right = fig.subplots(1, 2)
@@ -31,7 +60,7 @@ def fig10(made: Recipe) -> None:
                 f"whiteness of the output after 1e{exponent} steps", whiteness(output**2),
                 remark="1: all components of one variance",
             )  # fmt: skip
-        over_components(left)
+        over_components(left, ylabel="energy (length 1)")
         right.set_xlabel("principal component")
         right.set_ylabel("output deviation (peak 1)")
         fig.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=len(files))
@@ -39,80 +68,44 @@ def fig10(made: Recipe) -> None:
         made,
         "Left the profile, right what it leaves of the patches' spectrum, by the formula e = (1 - (1 - eta s)^t) / "
         "sqrt(s), s being the patches' variance; the learning rate is 0.01. With many steps the output is white.",
-        BY_SECTION,
     )
 
 
-@recipe("CW Fig. 11", "The formula fitted to nonlinear networks")
-def fig11(made: Recipe) -> None:
-    profiles = Profiles.of(made.input("fit-patches"))
+@recipe
+def fit(made: Recipe) -> None:
+    patches, images = (Profiles.of(made.input(f"fit-{theory}")) for theory in ("patches", "random-labels"))
     with made.figure(PAGE_INCHES, 3.4) as fig:
-        for axis, (kind, how) in zip(fig.subplots(2, 2, sharex=True).ravel(), GROUPS, strict=True):
-            name = f"{kind}-{how}0"
-            fit = profiles.theory(name)["fit"]
-            curve(axis, profiles.energy(name), f"{arch(kind)}, {how} labels", COLOURS[0], "-", 2.0)
-            curve(axis, unit(fit["energy"]), f"formula, r = {fit['r']:.2f}", COLOURS[1], "--")
-            made.numbers[name] = {"trained": profiles.energy(name).tolist(), "fit": fit}
+        for axis, (net, how) in zip(fig.subplots(2, 2, sharex=True).ravel(), GROUPS, strict=True):
+            name = f"net-{net}-c10-{how}-0"
+            found = patches.theory(name)["fit"]
+            curve(axis, patches.energy(name), f"{NAMES[net]}, {how} labels", COLOURS[0], "-", 2.0)
+            curve(axis, unit(found["energy"]), f"formula, r = {found['r']:.2f}", COLOURS[1], "--")
+            made.numbers[name] = {"trained": patches.energy(name).tolist(), "fit": found}
             axis.set_ylim(0, 1.4 * axis.get_ylim()[1])
             axis.legend(loc="upper right")
         for axis in fig.axes[2:]:
             axis.set_xlabel("principal component")
         fig.supylabel("energy (length 1)", fontsize=8)
-    _fit_rows(made, profiles, "")
+    for profiles, what in ((patches, "patches"), (images, "mean patches")):
+        for net, how in GROUPS:
+            r = [profiles.theory(name)["fit"]["r"] for name in profiles.group(f"{net}-c10-{how}")]
+            row(made, f"{NAMES[net]}, {how} labels, from {what}", r)
     note(
         made,
-        "The one number fitted is that of the steps, here for seed 0; initial filters are subtracted and pixels "
-        "standardised as in training. The formula is the authors' code's, of the patches' own covariance.",
-        BY_SECTION,
+        "The one number fitted is that of the steps, drawn for seed 0; initial filters are subtracted. The linear CNN "
+        "of the theorems sees each image's mean patch; the formula as the authors' code fits it (drawn) has the "
+        "covariance of single patches in its place.",
     )
 
 
-def _fit_rows(made: Recipe, profiles: Profiles, what: str) -> None:
-    for kind, how in GROUPS:
-        fits = [profiles.theory(name)["fit"] for name in profiles.group(f"{kind}-{how}")]
-        row(made, f"{arch(kind)}, {how} labels{what}", [fit["r"] for fit in fits], "excellent fit (abstract)")
-
-
-@recipe("CW Table 4", "How well the formula fits, from patches and from each image's mean patch")
-def table4(made: Recipe) -> None:
-    patches, images = (Profiles.of(made.input(f"fit-{theory}")) for theory in ("patches", "random-labels"))
-    _fit_rows(made, patches, ", patches")
-    for kind, how in GROUPS:
-        fits = [images.theory(name)["fit"]["r"] for name in images.group(f"{kind}-{how}")]
-        row(made, f"{arch(kind)}, {how} labels, mean patches", fits)
-    groups = list(made.numbers["r"].items())
-    with made.figure(COLUMN_INCHES, 1.9) as fig:
-        axis = fig.subplots()
-        for place in range(len(GROUPS)):
-            for shift, marker, label, (_, values) in (
-                (-0.12, "o", "from patches", groups[place]), (0.12, "s", "from mean patches", groups[place + 4]),
-            ):  # fmt: skip
-                axis.plot(
-                    values, [place + shift] * len(values), marker, color=COLOURS[0 if marker == "o" else 1],
-                    label=label if place == 0 else None, alpha=0.8, markeredgewidth=0,
-                )  # fmt: skip
-        axis.set_yticks(range(4), [f"{arch(kind)}, {how}" for kind, how in GROUPS])
-        axis.set_ylim(3.5, -0.5)
-        axis.set_xlabel("r of the best fit; a point a seed")
-        axis.set_xlim(right=1.02)
-        outside_legend(fig, axis)
-    note(
-        made,
-        "The linear CNN of the theorems sees each image's mean patch; the formula as the authors' code fits it has "
-        "the covariance of single patches in its place. Both are fitted here to the same networks.",
-        BY_SECTION,
-    )
-
-
-@recipe("CW Fig. 12", "First layers whiten approximately: the spectrum of their output")
-def fig12(made: Recipe) -> None:
-    profiles = Profiles.of(made.input("true"))
+@recipe
+def spectrum(made: Recipe) -> None:
+    profiles = Profiles.of(made.input("true-c10"))
     deviations = profiles.deviations
-    curves = {
-        "the patches": (deviations, "black", "-"),
-        "VGG-11-BN, initial": (profiles.energies("vgg11-bn-frozen") * deviations, "0.55", ":"),
-        "VGG-11-BN, trained": (profiles.energies("vgg11-bn-true") * deviations, COLOURS[0], "-"),
-        "ResNet-18, trained": (profiles.energies("resnet18-true") * deviations, COLOURS[1], "-"),
+    flat = np.full_like(deviations, len(deviations) ** -0.5)
+    curves = {"the patches, and random filters": (flat * deviations, "black", ":")} | {
+        NAMES[net]: (profiles.energies(f"{net}-c10-true") * deviations, colour, "-")
+        for net, colour in (("vgg11", COLOURS[0]), ("resnet18", COLOURS[1]))
     }
     with made.figure(COLUMN_INCHES, 2.5) as fig:
         axis = fig.subplots()
@@ -122,10 +115,7 @@ def fig12(made: Recipe) -> None:
             curve(axis, outputs, label, colour, dashes)
             found = [whiteness(output**2) for output in outputs]
             made.numbers[label] = outputs.tolist()
-            made.row(
-                f"whiteness: {label}", float(np.mean(found)),
-                "approximate whitening (abstract)" if "trained" in label else None,
-            )  # fmt: skip
+            made.row(f"whiteness: {label}", float(np.mean(found)))
         axis.set_yscale("log")
         axis.set_xlabel("principal component")
         axis.set_ylabel("deviation (peak 1)")
@@ -134,7 +124,34 @@ def fig12(made: Recipe) -> None:
         made,
         "The output's standard deviation along each component, energy times that of the patches. Whiteness is "
         "(sum v)^2 / (D sum v^2) of its variances, 1 for white.",
-        BY_SECTION,
+    )
+
+
+@recipe
+def pixels(made: Recipe) -> None:
+    profiles, plain = Profiles.of(made.input("changed")), "net-vgg11-c10-true-0"
+    changed = ("whitened", "permuted")
+    names = {"natural": plain} | {how: f"image-{how}" for how in changed}
+    spectra = {how: Profiles.of(made.input(f"spectrum-{how}")).deviations for how in changed}
+    with made.figure(PAGE_INCHES, 2.3) as fig:
+        left, right = fig.subplots(1, 2)
+        for (how, name), colour in zip(names.items(), COLOURS, strict=False):
+            deviations = spectra.get(how, profiles.deviations)
+            left.semilogy(deviations, color=colour, label=f"{how} images")
+            curve(right, profiles.energy(name), how, colour)
+            made.numbers[how] = {"deviations": deviations.tolist(), "energy": profiles.energy(name).tolist()}
+            if how != "natural":
+                row(made, f"{how} and natural images", [profiles.r(name, plain)])
+        left.set_xlabel("principal component of their own patches")
+        left.set_ylabel("standard deviation")
+        over_components(right, ylabel="energy (length 1)")
+        right.set_xlabel("principal component of natural patches")
+        fig.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    made.row("chance: |r| of random banks, 95 %", profiles.chance)
+    note(
+        made,
+        "Whitened images keep their phases, permuted ones their pixels in another order; labels are the same. If "
+        "patches' covariance dictates the profile, these must differ.",
     )
 
 

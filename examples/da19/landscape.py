@@ -1,82 +1,145 @@
-"""Figs. 3 and 12: the loss around an eFCN before and after training, and on paths between a CNN and its eFCNs."""
+"""Fig. 3: where eFCNs end, and how sharp the loss is around them before and after their training."""
 
+from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 from recipe import Recipe, load, main, recipe
-from runs import BY_SECTION, T_W, against_time, log_scale
+from runs import (
+    CNN_COLOUR,
+    NOISE,
+    Runs,
+    against_time,
+    clearly,
+    curve_of_seeds,
+    listed,
+    log_scale,
+    mean,
+)
 
-from lcstool.plots.style import COLOURS, PAGE_INCHES, colours
+from lcstool.plots.style import COLOURS, PAGE_INCHES
+
+EFCN_RED, START_BLUE = COLOURS[1], COLOURS[0]
+MEASURES: dict[str, tuple[str, Callable[[Any], float]]] = {
+    "gradient": ("norm of the gradient", lambda found: float(found["gradient_norm"])),
+    "curvature": ("largest Hessian eigenvalue", lambda found: float(found["largest"]["value"])),
+}
 
 
-@recipe("dA19 Fig. 3", "Gradient norm and largest Hessian eigenvalue, at t_w and after the eFCN's training")
+@recipe
 def fig3(made: Recipe) -> None:
-    found: dict[str, dict[int, dict[str, Any]]] = {"start": {}, "efcn": {}}
-    for file in made.files:
-        _, when, _, time = file.stem.split("-")
-        found[when][int(time)] = load(file)
-    times = sorted(found["start"])
-    measures = {
-        "norm of the gradient": lambda measured: measured["gradient_norm"],
-        "largest Hessian eigenvalue": lambda measured: measured["largest"]["value"],
+    runs = Runs(made)
+    sharpness = {
+        name: {
+            when: [of(load(made.input(f"sharp-{when}-{runs.seeds[0]}-{time}"))) for time in runs.times]
+            for when in ("start", "efcn")
+        }
+        for name, (_, of) in MEASURES.items()
     }
-    labels = {"start": f"at {T_W}, embedded", "efcn": "after training on"}
-    with made.figure(PAGE_INCHES * 0.8, 2.4) as fig:
-        axes = fig.subplots(1, 2)
-        for axis, (name, of) in zip(axes, measures.items(), strict=True):
-            for (when, label), colour, mark in zip(labels.items(), COLOURS, "os", strict=False):
-                values = [of(found[when][time]) for time in times]
-                axis.plot(times, values, f"{mark}-", color=colour, label=label)
-                made.numbers |= {f"{name}, {when}": dict(zip(map(str, times), values, strict=True))}
-            log_scale(axis)
-            axis.set_ylabel(name)
-            against_time(axis, times[-1])
-        handles, names = axes[0].get_legend_handles_labels()
-        fig.legend(handles, names, loc="outside upper center", ncols=2)
-    for time in times:
-        for name, of in measures.items():
-            made.row(f"{name}, t_w = {time}: before", of(found["start"][time]))
-            smallest = found["efcn"][time]["smallest"]["value"]
-            remark = f"smallest {smallest:.3g}" if "Hessian" in name else ""
-            made.row(f"{name}, t_w = {time}: after", of(found["efcn"][time]), remark=remark)
-    images = found["efcn"][times[0]]["num_images"]
+    cnn, fcn = runs.best_accuracy("cnn"), runs.best_accuracy("fcn")
+    accuracies = [runs.accuracies("efcn", time) for time in runs.times]
+    made.numbers = {"t_w": runs.moments, "sharpness": sharpness, "efcn_percent": accuracies,
+                    "cnn_best_percent": cnn, "fcn_best_percent": fcn}  # fmt: skip
+    with made.figure(PAGE_INCHES, 2.5) as fig:
+        axes = dict(zip(("accuracy", *MEASURES), fig.subplots(1, 3), strict=True))
+        curve_of_seeds(
+            axes["accuracy"], runs.moments, accuracies, fmt="x", color=EFCN_RED, markersize=4, label="eFCNs"
+        )
+        axes["accuracy"].axhline(cnn, color=CNN_COLOUR, label="CNN, best")
+        axes["accuracy"].axhline(fcn, color=CNN_COLOUR, linestyle="--", label="FCN, best")
+        axes["accuracy"].set_ylabel("test accuracy (%)")
+        axes["accuracy"].legend(fontsize=6)
+        for name, (label, _) in MEASURES.items():
+            for when, text, colour, mark in (
+                ("start", "at the beginning", START_BLUE, "o"), ("efcn", "at the end", EFCN_RED, "s")
+            ):  # fmt: skip
+                axes[name].plot(runs.moments, sharpness[name][when], f"{mark}-", color=colour, label=text)
+            axes[name].set_ylabel(label)
+            log_scale(axes[name])
+            axes[name].legend(fontsize=6)
+        for name, axis in axes.items():
+            made.panel(name)
+            against_time(axis, runs.moments[-1])
+    judge_accuracies(made, runs)
+    judge_sharpness(made, runs, sharpness)
+    images = load(made.input(f"sharp-efcn-{runs.seeds[0]}-{runs.times[0]}"))["num_images"]
     made.note = (
-        "Both are measured on the training loss in the space of all fully-connected weights, before and after an eFCN "
-        f"trains, with {images:,} images. The largest eigenvalue is the largest algebraic one, by Lanczos."
+        "Gradient and Hessian are those of the training loss in the space of all fully-connected weights, before and "
+        f"after an eFCN trains, on {images:,} images. The largest eigenvalue is the largest algebraic one, by Lanczos; "
+        "the paper has a power method."
     )
 
 
-@recipe("dA19 Fig. 12", "Paths between the trained CNN and eFCNs that left it at t_w")
-def fig12(made: Recipe) -> None:
-    documents = {int(file.stem.removeprefix("path-")): load(file) for file in made.files}
-    methods = [path["method"] for path in next(iter(documents.values()))["paths"]]
-    with made.figure(PAGE_INCHES, 3.6) as fig:
-        axes = fig.subplots(2, len(documents), sharex=True, sharey="row", squeeze=False)
-        for column, (time, document) in enumerate(documents.items()):
-            for path, colour in zip(document["paths"], colours(len(methods)), strict=True):
-                alphas = path["alphas"]
-                label = {"output": "output space", "linear": "straight line"}.get(
-                    path["method"], path["method"]
-                )
-                axes[0][column].plot(alphas, path["train_loss_nats"], "o-", color=colour, label=label)
-                accuracy = [100 * value for value in path["test_accuracy_frac"]]
-                axes[1][column].plot(alphas, accuracy, "o-", color=colour)
-                made.numbers[f"{label}, t_w = {time}"] = path
-                made.row(
-                    f"t_w = {time}, {label}: best point less better end",
-                    100 * path["best_above_ends_frac"],
-                    unit="points",
-                    remark=f"at {path['best_alpha']:.2g}; training barrier {path['train_barrier_nats']:.3f} nats",
-                )
-            axes[1][column].set_xlabel(f"CNN (0) to eFCN, {T_W} = {time} (1)", fontsize=7)
-            axes[1][column].set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-        axes[0][0].set_ylabel("training loss (nats)")
-        axes[1][0].set_ylabel("test accuracy (%)")
-        handles, labels = axes[0][0].get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside upper center", ncols=len(methods))
-    made.note = (
-        "The CNN, trained to its end, is embedded; the string relaxes with both ends fixed, and output space mixes "
-        f"the logits of both ends. The best point is chosen on the test images. {BY_SECTION}"
+def judge_accuracies(made: Recipe, runs: Runs) -> None:
+    means, noise = [mean(runs.accuracies("efcn", time)) for time in runs.times], runs.noise()
+    fcn, cnn = runs.best_accuracy("fcn"), mean(runs.accuracies("cnn"))
+    made.claim(
+        "untrained-prior",
+        holds=runs.if_ended(clearly(means[0] - fcn, noise)),
+        measured=f"{means[0]:.3g} % at t_w = {runs.moments[0]}, the FCN {fcn:.3g} %",
     )
+    at = best(means)
+    inner = best(means[1:-1]) + 1 if len(means) > 2 else at
+    made.claim(
+        "above-cnn",
+        holds=runs.if_ended(clearly(means[inner] - cnn, noise)),
+        measured=f"t_w = {runs.moments[inner]}: {means[inner]:.3g} %, the CNN {cnn:.3g} %",
+    )
+    made.claim(
+        "late",
+        holds=runs.if_ended(abs(means[-1] - cnn) <= noise),
+        measured=f"t_w = {runs.moments[-1]}: {means[-1]:.3g} %, the CNN {cnn:.3g} %",
+    )
+    made.compare("efcn", means[0], runs.differs())
+    made.compare("fcn", fcn, f"best epoch; {runs.differs()}")
+    made.compare("best", str(runs.moments[at]), runs.differs())
+
+
+def best(values: list[float]) -> int:
+    return max(range(len(values)), key=lambda place: values[place])
+
+
+def judge_sharpness(made: Recipe, runs: Runs, sharpness: dict[str, dict[str, list[float]]]) -> None:
+    peaks = {name: best(found["start"]) for name, found in sharpness.items()}
+    last = len(runs.moments) - 1
+    inside = all(0 < peak < last for peak in peaks.values())
+    # Around 20 of 150 epochs; where the CNN trains for fewer, only that there is a maximum inside can be told.
+    near = made.scale != "paper" or all(10 <= runs.moments[peak] <= 40 for peak in peaks.values())
+    where = ", ".join(
+        f"{MEASURES[name][0]} largest at t_w = {runs.moments[peak]}" for name, peak in peaks.items()
+    )
+    made.claim(
+        "sharpest",
+        # A CNN that is still learning may have its maximum ahead.
+        holds=(inside and near) or (False if runs.cnn_converged else None),
+        measured=f"{where}, of 0 to {runs.moments[-1]}",
+    )
+    means = [mean(runs.accuracies("efcn", time)) for time in runs.times]
+    at = best(means)
+    lead = means[at] - max([*means[:at], *means[at + 1 :]])
+    close = all(abs(peak - at) <= 1 for peak in peaks.values())
+    made.claim(
+        "coincides",
+        holds=close if close or lead > NOISE else None,
+        measured=f"{where}; the best eFCN left at t_w = {runs.moments[at]}, {lead:.2g} points above the next",
+    )
+    ratios = {
+        name: [a / b for a, b in zip(found["start"], found["efcn"], strict=True)]
+        for name, found in sharpness.items()
+    }
+    every = [ratio for found in ratios.values() for ratio in found]
+    smallest = min(every)
+    made.claim(
+        "plummets",
+        holds=runs.if_ended(smallest >= 10**0.5),
+        measured="; ".join(
+            f"{MEASURES[name][0]} divided by {listed(found)}" for name, found in ratios.items()
+        )
+        + ("" if runs.converged else "; the training losses have not come near zero"),
+    )
+    made.compare("gradient-peak", str(runs.moments[peaks["gradient"]]), runs.differs())
+    made.compare("curvature-peak", str(runs.moments[peaks["curvature"]]), runs.differs())
+    made.compare("plummets", median(every), runs.differs())
 
 
 if __name__ == "__main__":

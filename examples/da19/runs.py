@@ -2,20 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.ticker import LogLocator, NullLocator
-from recipe import Recipe, trained
+from recipe import Recipe, epochs, load, trained
 
 from lcstool.plots.style import COLOURS, SEQUENTIAL
 
-BY_SECTION = "The paper's caption of this number was not at hand: drawn is the experiment of its section."
 T_W = r"$t_\mathrm{w}$"
-CNN_COLOUR, FCN_COLOUR = "black", COLOURS[1]
-# The paper's values as they stand in the text, for CIFAR-10.
-PAPER = {"cnn": "~72 %", "fcn": "55 to 57.5 %", "efcn at 0": "~62.5 %", "best": "above 0, t_w ~ 20"}
+CNN_COLOUR, FCN_COLOUR, EFCN_COLOUR = "black", COLOURS[1], COLOURS[0]
+NOISE = 1.0  # points of test accuracy: about the standard error of a difference, on 4,000 to 10,000 images
+CONVERGED = 0.05  # nats of training loss
+NO_ALEXNET = "needs a second data set: CIFAR100=cifar100 or CIFAR100=npz:FILE"
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,12 @@ class Runs:
 
     @property
     def times(self) -> list[str]:
-        """The switch times as they stand in names, ascending."""
+        """The switch times as they stand in names, ascending; none where there are no runs."""
         return sorted({time for _, time in self._parts("efcn")})
+
+    @property
+    def moments(self) -> list[int]:
+        return [int(time) for time in self.times]
 
     @property
     def seeds(self) -> list[str]:
@@ -48,10 +53,19 @@ class Runs:
         seed = self.seeds[0] if seed is None else seed
         return self.made.input(f"{self.net}{kind}-{seed}" + (f"-{time}" if time is not None else ""))
 
-    def copy(self, time: str, seed: str | None = None) -> Path:
-        """The CNN as it was at a switch time: it lies beside the CNN's file."""
-        cnn = self.file("cnn", seed=seed)
-        return cnn.with_name(f"{cnn.stem}.epoch{time}{cnn.suffix}")
+    def copies(self, kind: str, time: str) -> dict[int, Path]:
+        """The copies of a network that were kept in its training, by epoch: they lie beside its file."""
+        file = self.file(kind, time)
+        found = file.parent.glob(f"{file.stem}.epoch*{file.suffix}")
+        return dict(sorted((int(path.stem.rpartition(".epoch")[2]), path) for path in found))
+
+    def scores(self, kind: str, seed: str | None = None) -> dict[str, list[float]]:
+        """Losses and accuracies of the CNN at each switch time and at its end; or of the FCN at its end and start."""
+        return dict(load(self.file(f"scores-{kind}", seed=seed))["paths"][0])
+
+    def starts(self, measure: str, seed: str | None = None) -> list[float]:
+        """What eFCNs start from, at each switch time: `train_loss_nats`, `test_accuracy_frac`."""
+        return self.scores("cnn", seed)[measure][: len(self.times)]
 
     def differs(self) -> str:
         """What of images and size is not as in the paper: for the remark beside a value of the paper's."""
@@ -59,15 +73,54 @@ class Runs:
         other = "other images" if self.made.dataset == "leaves" else ""
         side = f"images of side {config['image_size']}" if config["image_size"] else ""
         size = f"alpha {config['alpha']}, not 64" if config["alpha"] not in (None, 64) else ""
-        return ", ".join(filter(None, (other, side, size)))
+        length = f"{config['epochs']} epochs of the CNN, not 150" if config["epochs"] != 150 else ""
+        return ", ".join(filter(None, (other, side, size, length)))
 
-    def of_seeds(self, kind: str, time: str | None, *keys: str) -> list[float]:
+    def of_seeds(self, kind: str, time: str | None, *keys: str) -> list[Any]:
         """A metric of all seeds: metrics[key][key]..."""
         return [dig(trained(self.file(kind, time, seed))["metrics"], *keys) for seed in self.seeds]
 
     def accuracies(self, kind: str, time: str | None = None) -> list[float]:
         """Test accuracies of all seeds, in %."""
         return [100 * value for value in self.of_seeds(kind, time, "test_accuracy_frac")]
+
+    def best_accuracy(self, kind: str) -> float:
+        """The best test accuracy over the epochs, in %, mean over seeds."""
+        return mean(
+            [
+                100 * max(record["test_accuracy_frac"] for record in epochs(self.file(kind, seed=seed)))
+                for seed in self.seeds
+            ]
+        )
+
+    def gains(self) -> list[float]:
+        """Test accuracy that each eFCN gains in its training, in points, mean over seeds."""
+        starts = [self.starts("test_accuracy_frac", seed) for seed in self.seeds]
+        return [
+            mean(self.accuracies("efcn", time)) - 100 * mean([start[place] for start in starts])
+            for place, time in enumerate(self.times)
+        ]
+
+    def noise(self) -> float:
+        """The difference of test accuracies, in points, below which they are the same."""
+        spreads = [max(found) - min(found) for found in (self.accuracies("efcn", t) for t in self.times)]
+        return max(NOISE, *spreads)
+
+    @property
+    def converged(self) -> bool:
+        """Whether all eFCNs end at a training loss near zero."""
+        return max(self._end_loss("efcn", time) for time in self.times) <= CONVERGED
+
+    @property
+    def cnn_converged(self) -> bool:
+        return self._end_loss("cnn") <= CONVERGED
+
+    def _end_loss(self, kind: str, time: str | None = None) -> float:
+        return float(epochs(self.file(kind, time))[-1]["train_loss_nats"])
+
+    def if_ended(self, holds: bool | None) -> bool | None:
+        """A verdict on where training ends: far from zero loss, eFCNs speak neither for nor against it."""
+        return holds if self.converged else None
 
 
 def dig(metrics: Any, *keys: str) -> Any:
@@ -89,18 +142,38 @@ def joined(*remarks: str) -> str:
     return "; ".join(filter(None, remarks))
 
 
-def shades(times: Sequence[str]) -> list[Any]:
+def listed(values: Sequence[float], digits: int = 3) -> str:
+    return ", ".join(f"{value:.{digits}g}" for value in values)
+
+
+def always(margins: Sequence[float], noise: float) -> bool | None:
+    """Whether all are positive; None where some are not, by no more than noise."""
+    if min(margins) > 0:
+        return True
+    return False if min(margins) < -noise else None
+
+
+def clearly(margin: float, noise: float) -> bool | None:
+    """Whether a difference is positive; None where it is within the noise."""
+    return None if abs(margin) <= noise else margin > 0
+
+
+def rises(values: Sequence[float]) -> list[float]:
+    return [after - before for before, after in pairwise(values)]
+
+
+def shades(times: Sequence[Any]) -> list[Any]:
     """A colour for each switch time, from purple to light green."""
     return [colormaps[SEQUENTIAL](0.92 * place / max(1, len(times) - 1)) for place in range(len(times))]
 
 
-def against_time(axis: Any, last: float, label: str = f"switch time {T_W} (epochs)", first: int = 0) -> None:
-    """A logarithmic axis of epochs that begins at 0, or at 1."""
+def against_time(axis: Any, last: float, label: str = f"switch time {T_W} (epochs)") -> None:
+    """A logarithmic axis of epochs that begins at 0."""
     axis.set_xscale("symlog", linthresh=1, linscale=0.5)
-    ticks = [tick for tick in (0, 1, 2, 5, 10, 20, 50, 100, 200) if first <= tick <= last]
+    ticks = [tick for tick in (0, 1, 2, 5, 10, 20, 50, 100, 200) if tick <= last]
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.minorticks_off()
-    axis.set_xlim(first * 0.9 if first else -0.15, last * 1.12)
+    axis.set_xlim(-0.15, last * 1.12)
     axis.set_xlabel(label)
 
 

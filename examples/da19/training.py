@@ -1,208 +1,236 @@
-"""Figs. 2, 4, 10 and 11: how CNN, eFCNs and FCN train, how far eFCNs leave the CNNs' subspace, where they end."""
+"""Figs. 2 and 9: how the CNN, its eFCNs and an FCN train. And the curves of Fig. 2 for AlexNet."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from recipe import Recipe, epochs, main, recipe, trained
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.ticker import MaxNLocator
+from recipe import Recipe, epochs, main, recipe
 from runs import (
-    BY_SECTION,
     CNN_COLOUR,
     FCN_COLOUR,
-    PAPER,
+    NO_ALEXNET,
     T_W,
     Runs,
     against_time,
-    curve_of_seeds,
-    joined,
-    mean,
+    always,
+    clearly,
+    listed,
+    rises,
     shades,
-    spread,
 )
 
-from lcstool.plots.style import COLOURS, PAGE_INCHES
+from lcstool.plots.style import COLUMN_INCHES, PAGE_INCHES, SEQUENTIAL
+
+CNN_RED, FCN_BROWN = "#C8102E", "#8C510A"  # as in the paper's Fig. 9
 
 
-@recipe("dA19 Fig. 2", "Training loss and test accuracy of a CNN, eFCNs that leave it at t_w, and an FCN")
+@dataclass(frozen=True)
+class Curve:
+    """A run, from its initial point on: nats and % after 0, 1, 2... epochs."""
+
+    label: str
+    loss: list[float]
+    accuracy: list[float]
+    style: dict[str, Any]
+
+
+@recipe
 def fig2(made: Recipe) -> None:
-    curves(made, Runs(made), PAPER)
+    runs = Runs(made)
+    curves = curves_of(runs)
+    draw_curves(made, curves)
+    efcns = curves[:-2]
+    steps = [step for curve in efcns for step in rises(curve.loss)]
+    ends = [curve.loss[-1] for curve in efcns]
+    largest = max(0.0, *steps)
+    made.claim(
+        "loss-falls",
+        holds=largest
+        <= 0.02 * max(curve.loss[0] for curve in efcns),  # 2 %: the noise of a mean over an epoch
+        measured=f"rises in {sum(s > 0 for s in steps)} of {len(steps)} epochs, the largest by {largest:.2g} nats",
+    )
+    made.claim(
+        "loss-to-zero",
+        holds=True if runs.converged else (None if made.scale != "paper" else False),
+        measured=f"after {len(efcns[0].loss) - 1} epochs {min(ends):.2g} to {max(ends):.2g} nats",
+    )
+    starts = [curve.loss[0] for curve in efcns]
+    made.claim(
+        "initial-loss",
+        holds=always([-step for step in rises(starts)], 0.02),
+        measured=f"{listed(starts)} nats at t_w = {', '.join(map(str, runs.moments))}",
+    )
+    steps = [step for curve in efcns for step in rises(curve.accuracy)]
+    made.claim(
+        "accuracy-rises",
+        holds=always(steps, runs.noise()),
+        measured=f"falls in {sum(s < 0 for s in steps)} of {len(steps)} epochs, the most by {-min(0.0, *steps):.2g} "
+        f"points ({runs.noise():.2g} are noise)",
+    )
+    gains = [curve.accuracy[-1] - curve.accuracy[0] for curve in efcns]
+    made.claim(
+        "no-forgetting", holds=always(gains, runs.noise()), measured=f"gains of {listed(gains)} points"
+    )
+    cnn, fcn = curves[-2], curves[-1]
+    at = min(len(fcn.accuracy), len(efcns[0].accuracy)) - 1
+    made.compare("cnn", f"{cnn.accuracy[-1]:.3g} %", f"{len(cnn.loss) - 1} epochs; {runs.differs()}")
+    made.compare("fcn", f"{fcn.accuracy[at]:.3g} %", f"{at} epochs; {runs.differs()}")
+    for curve, moment in zip(efcns, runs.moments, strict=True):
+        made.row(f"eFCN, t_w = {moment}", curve.accuracy[-1], None, "%", f"from {curve.accuracy[0]:.3g} %")
     made.note = (
-        "An eFCN starts where the CNN stands at its switch time t_w, and trains on in the space of all fully-connected "
-        "weights; the FCN starts from random ones. Time is counted from the CNN's start. An eFCN's step up at t_w is "
-        "in part that of its smaller learning rate."
+        "Each network's time is its own: for an eFCN it begins when it leaves the CNN at t_w. Losses are means over an "
+        "epoch, those of initial points over all training images at once. The paper's caption names CIFAR-100, its "
+        "text CIFAR-10."
     )
 
 
-@recipe("dA19 Fig. 10", "AlexNet: training loss and test accuracy of CNN, eFCNs and FCN")
-def fig10(made: Recipe) -> None:
-    curves(made, Runs(made, "alexnet-"), {})
-    made.note = joined_note("The protocol of Fig. 2 with AlexNet.", made)
-
-
-@recipe("dA19 Fig. 4", "Deviation of eFCNs from the CNN subspace, and their final accuracy")
-def fig4(made: Recipe) -> None:
-    deviation(made, Runs(made), PAPER)
-    made.note = (
-        "delta is the norm of an eFCN's off-local weights over that of all its parameters. Beyond the paper, the table "
-        "splits the squared norm into the convolutional part, what is local but not shared, and what is not local."
-    )
-
-
-@recipe("dA19 Fig. 11", "AlexNet: deviation of eFCNs from the CNN subspace, and their final accuracy")
-def fig11(made: Recipe) -> None:
-    deviation(made, Runs(made, "alexnet-"), {})
-    made.note = joined_note("The measurements of Fig. 4 with AlexNet.", made)
-
-
-def joined_note(first: str, made: Recipe) -> str:
-    differs = [
-        "" if made.dataset == "cifar100" else "on other images than CIFAR-100's",
-        "" if made.scale == "paper" else "with momentum 0.9, without which AlexNet starts slowly",
-    ]
-    rest = " and ".join(filter(None, differs))
-    return f"{first} {BY_SECTION}" + (f" Unlike the paper's, this is trained {rest}." if rest else "")
-
-
-def curves(made: Recipe, runs: Runs, paper: dict[str, str]) -> None:
-    cnn, fcn = epochs(runs.file("cnn")), epochs(runs.file("fcn"))
-    lines: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = []
-    for time, colour in zip(runs.times, shades(runs.times), strict=True):
-        start = trained(runs.copy(time))["metrics"]
-        shown = [{"at": int(time), "accuracy": 100 * start["test_accuracy_frac"], "loss": None}]
-        if int(time):
-            shown[0]["loss"] = cnn[int(time) - 1]["train_loss_nats"]
-        shown += points(epochs(runs.file("efcn", time)), int(time))
-        lines.append((f"eFCN, {T_W} = {int(time)}", shown, {"color": colour}))
-    initial = points(cnn, 0)
-    if runs.times and not int(runs.times[0]):
-        initial.insert(0, lines[0][1][0])
-    lines.append(("CNN", initial, {"color": CNN_COLOUR, "linewidth": 1.6}))
-    lines.append(("FCN", points(fcn, 0), {"color": FCN_COLOUR, "linewidth": 1.6}))
-    made.numbers = {label.replace(T_W, "t_w"): shown for label, shown, _ in lines}
-
-    with made.figure(PAGE_INCHES, 2.9) as fig:
-        loss, accuracy = fig.subplots(1, 2)
-        for label, shown, style in lines:
-            with_loss = [p for p in shown if p["loss"] is not None]
-            loss.plot([p["at"] for p in with_loss], [p["loss"] for p in with_loss], label=label, **style)
-            accuracy.plot([p["at"] for p in shown], [p["accuracy"] for p in shown], label=label, **style)
-        last = max(p["at"] for _, shown, _ in lines for p in shown)
-        for axis, label, first in ((loss, "training loss (nats)", 1), (accuracy, "test accuracy (%)", 0)):
-            against_time(axis, last, "epochs since the CNN's start", first)
-            axis.set_ylabel(label)
-        handles, labels = accuracy.get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside right center", ncols=1 if len(lines) < 14 else 2)
-
-    other = runs.differs() if paper else ""
-    made.row(
-        "CNN", 100 * cnn[-1]["test_accuracy_frac"], paper.get("cnn"), "%", joined(f"{len(cnn)} epochs", other)
-    )
-    made.row(
-        "FCN", 100 * fcn[-1]["test_accuracy_frac"], paper.get("fcn"), "%", joined(f"{len(fcn)} epochs", other)
-    )
-    for label, shown, _ in lines[:-2]:
-        value = paper.get("efcn at 0") if label.endswith("= 0") else None
-        remark = f"from {shown[0]['accuracy']:.3g} %, {shown[-1]['at']} epochs in all"
-        remark = joined(remark, other if value else "")
-        made.row(label.replace(T_W, "t_w"), shown[-1]["accuracy"], value, "%", remark)
-    best = max(lines[:-2], key=lambda line: line[1][-1]["accuracy"])
-    gain = best[1][-1]["accuracy"] - 100 * cnn[-1]["test_accuracy_frac"]
-    made.row(f"best eFCN less CNN (t_w = {best[1][0]['at']})", gain, paper.get("best"), "points", other)
-
-
-def points(records: list[dict[str, Any]], start: int) -> list[dict[str, Any]]:
-    """What is drawn of a run's epochs, `start` epochs after the CNN's start."""
-    return [
-        {
-            "at": start + record["epoch"],
-            "loss": record["train_loss_nats"],
-            "accuracy": 100 * record["test_accuracy_frac"],
-        }
-        for record in records
-    ]
-
-
-def deviation(made: Recipe, runs: Runs, paper: dict[str, str]) -> None:
-    times, moments = runs.times, [int(time) for time in runs.times]
-    deltas = [runs.of_seeds("efcn", time, "subspace", "off_local_frac") for time in times]
-    accuracies = [runs.accuracies("efcn", time) for time in times]
-    cnn, fcn = runs.accuracies("cnn"), runs.accuracies("fcn")
-    fcn_delta = [100 * value for value in runs.of_seeds("fcn", None, "subspace", "off_local_frac")]
-    relaxing = {time: [r["off_local_frac"] for r in epochs(runs.file("efcn", time))] for time in times}
-    made.numbers = {
-        "t_w": moments,
-        "delta_frac": deltas,
-        "accuracy_percent": accuracies,
-        "cnn_accuracy_percent": cnn,
-        "fcn_accuracy_percent": fcn,
-        "relaxing_delta_frac": relaxing,
-        "fcn_delta_percent": fcn_delta,
-    }
-
-    with made.figure(PAGE_INCHES, 2.5) as fig:
-        left, middle, right = fig.subplots(1, 3, width_ratios=[1.1, 1, 1])
-        for time, colour in zip(times, shades(times), strict=True):
-            curve = [0.0, *relaxing[time]]
-            left.plot(range(len(curve)), [100 * value for value in curve], color=colour)
-        left.set_xlabel(f"epochs since {T_W}")
-        left.set_ylabel(r"deviation $\delta$ (%)")
-        mark_ends(left, times, relaxing)
-        curve_of_seeds(middle, moments, [[100 * d for d in ds] for ds in deltas], fmt="o-", color=COLOURS[0])
-        middle.set_ylabel(r"final deviation $\delta$ (%)")
-        middle.set_ylim(bottom=0)
-        curve_of_seeds(right, moments, accuracies, fmt="o-", color=COLOURS[0], label="eFCN")
-        right.axhline(mean(cnn), color=CNN_COLOUR, label="CNN")
-        right.axhline(mean(fcn), color=FCN_COLOUR, linestyle="--", label="FCN")
-        right.set_ylabel("final test accuracy (%)")
-        for axis in (middle, right):
-            against_time(axis, moments[-1])
-        handles, labels = right.get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside upper right", ncols=3)
-
-    other = runs.differs() if paper else ""
-    made.row("FCN: delta", mean(fcn_delta), "~97 %" if paper else None, "%",
-             joined("paper: at random weights, inputs padded" if paper else "", other, spread(fcn_delta)))  # fmt: skip
-    for time, ds, found in zip(times, deltas, accuracies, strict=True):
-        made.row(f"eFCN, t_w = {int(time)}: delta", 100 * mean(ds), None, "%", parts(runs, time))
-        value = paper.get("efcn at 0") if not int(time) else None
+@recipe
+def alexnet(made: Recipe) -> None:
+    runs = Runs(made, "alexnet-")
+    if not runs.times:
+        for panel in ("loss", "accuracy"):
+            made.without(panel, NO_ALEXNET)
+        return
+    curves = curves_of(runs)
+    draw_curves(made, curves)
+    for curve in curves:
         made.row(
-            f"eFCN, t_w = {int(time)}: accuracy",
-            mean(found),
-            value,
-            "%",
-            joined(other if value else "", spread(found)),
+            curve.label.replace(T_W, "t_w"), curve.accuracy[-1], None, "%", f"from {curve.accuracy[0]:.3g} %"
         )
-    made.row("CNN: accuracy", mean(cnn), paper.get("cnn"), "%", joined(other, spread(cnn)))
-    made.row("FCN: accuracy", mean(fcn), paper.get("fcn"), "%", joined(other, spread(fcn)))
+    made.note = "The curves of Fig. 2, which the paper does not show for AlexNet." + momentum(made)
 
 
-def mark_ends(axis: Any, times: list[str], relaxing: dict[str, list[float]]) -> None:
-    """Name the curves at their ends, as many as there is room for."""
-    last = None
-    top = max(curve[-1] for curve in relaxing.values())
-    for time in times:
-        end = relaxing[time][-1]
-        if last is not None and abs(end - last) < 0.07 * top:
-            continue
-        axis.annotate(
-            f"{int(time)}" if last is not None else f"{T_W} = {int(time)}",
-            (len(relaxing[time]), 100 * end),
-            xytext=(3, 0),
-            textcoords="offset points",
-            fontsize=6,
-            va="center",
+def momentum(made: Recipe) -> str:
+    """What sets our runs of AlexNet apart from the paper's."""
+    if made.scale == "paper":
+        return ""
+    return " AlexNet is small here, and trained with momentum 0.9, without which it starts slowly."
+
+
+def curves_of(runs: Runs) -> list[Curve]:
+    """The eFCNs by switch time, the CNN, the FCN."""
+    starts, fcn = runs.scores("cnn"), runs.scores("fcn")
+    found = []
+    for place, (time, colour) in enumerate(zip(runs.times, shades(runs.times), strict=True)):
+        label = f"eFCN, {T_W} = {int(time)}"
+        found.append(curve_of(runs.file("efcn", time), starts, place, label, color=colour))
+    found.append(curve_of(runs.file("cnn"), starts, 0, "CNN", color=CNN_COLOUR, linewidth=1.6))
+    found.append(curve_of(runs.file("fcn"), fcn, -1, "FCN", color=FCN_COLOUR, linewidth=1.6))
+    return found
+
+
+def curve_of(run: Any, starts: dict[str, list[float]], place: int, label: str, **style: Any) -> Curve:
+    records = epochs(run)
+    loss = [starts["train_loss_nats"][place], *(record["train_loss_nats"] for record in records)]
+    accuracy = [starts["test_accuracy_frac"][place], *(record["test_accuracy_frac"] for record in records)]
+    return Curve(label, loss, [100 * value for value in accuracy], style)
+
+
+def draw_curves(made: Recipe, curves: list[Curve]) -> None:
+    made.numbers = {
+        c.label.replace(T_W, "t_w"): {"train_loss_nats": c.loss, "test_accuracy_percent": c.accuracy}
+        for c in curves
+    }
+    last = max(len(curve.loss) for curve in curves) - 1
+    with made.figure(PAGE_INCHES, 2.7) as fig:
+        panels = dict(zip(("loss", "accuracy"), fig.subplots(1, 2), strict=True))
+        for curve in curves:
+            for name, axis in panels.items():
+                values = getattr(curve, name)
+                axis.plot(range(len(values)), values, label=curve.label, **curve.style)
+        for name, axis in panels.items():
+            made.panel(name)
+            axis.set_ylabel({"loss": "training loss (nats)", "accuracy": "test accuracy (%)"}[name])
+            against_time(axis, last, "training time (epochs)")
+        handles, labels = panels["loss"].get_legend_handles_labels()
+        fig.legend(handles, labels, loc="outside right center", ncols=1 if len(curves) < 14 else 2)
+
+
+@recipe
+def fig9(made: Recipe) -> None:
+    nets = {"vanilla": Runs(made), "alexnet": Runs(made, "alexnet-")}
+    drawn = {name: runs for name, runs in nets.items() if runs.times}
+    if len(drawn) < len(nets):
+        made.without("alexnet", NO_ALEXNET)
+    with made.figure(PAGE_INCHES if len(drawn) > 1 else COLUMN_INCHES, 2.8) as fig:
+        axes = fig.subplots(1, len(drawn), squeeze=False)[0]
+        for axis, (name, runs) in zip(axes, drawn.items(), strict=True):
+            made.panel(name)
+            draw_histories(fig, axis, runs, name)
+    judge_histories(made, nets["vanilla"], "", "improve", "above-fcn")
+    alex = nets["alexnet"]
+    if not alex.times:
+        for name in ("alexnet-improve", "alexnet-above-fcn", "alexnet-above-cnn"):
+            made.claim(name, holds=None, measured="AlexNet was not trained")
+        made.compare("alexnet-best", None, NO_ALEXNET)
+    else:
+        judge_histories(made, alex, "AlexNet, ", "alexnet-improve", "alexnet-above-fcn")
+        best = {int(time): max(alex.accuracies("efcn", time)) for time in alex.times}
+        at = max(best, key=lambda moment: best[moment])
+        gain = best[at] - alex.best_accuracy("cnn")
+        made.claim(
+            "alexnet-above-cnn",
+            holds=alex.if_ended(clearly(gain, alex.noise())),
+            measured=f"at best, t_w = {at}: {best[at]:.3g} %, {gain:+.2g} points from the CNN’s best",
         )
-        last = end
-    axis.set_xlim(0, 1.3 * max(map(len, relaxing.values())))
-    axis.set_ylim(bottom=0)
-
-
-def parts(runs: Runs, time: str) -> str:
-    """The squared norm of the embedded layers by part, mean over seeds."""
-    names = {"conv": "convolutional", "unshared_local": "unshared local", "off_local": "off-local"}
-    shares = {name: runs.of_seeds("efcn", time, "subspace", "in_all", name) for name in names}
-    total = sum(map(sum, shares.values()))
-    return "squared norm: " + ", ".join(
-        f"{100 * sum(values) / total:.3g} % {names[name]}" for name, values in shares.items()
+        made.compare(
+            "alexnet-best", at if gain > 0 else "none", f"{len(epochs(alex.file('cnn')))} epochs of the CNN"
+        )
+    made.note = (
+        "Red: the CNN. The crosses above a switch time are the eFCN that left the CNN there, after each of its epochs; "
+        "the darkest is its start. Dashed: the best epoch of the FCN."
+        + (momentum(made) if alex.times else "")
     )
+
+
+def draw_histories(fig: Any, axis: Any, runs: Runs, name: str) -> None:
+    cnn = curve_of(runs.file("cnn"), runs.scores("cnn"), 0, "CNN").accuracy
+    axis.plot(range(len(cnn)), cnn, color=CNN_RED, label="CNN")
+    axis.axhline(runs.best_accuracy("fcn"), color=FCN_BROWN, linestyle="--", label="FCN, best")
+    runs.made.numbers[name] = {"cnn_percent": cnn, "fcn_best_percent": runs.best_accuracy("fcn")}
+    colour = Normalize(0, len(epochs(runs.file("efcn", runs.times[0]))))
+    for place, time in enumerate(runs.times):
+        history = curve_of(runs.file("efcn", time), runs.scores("cnn"), place, "").accuracy
+        runs.made.numbers[name][f"t_w = {int(time)}"] = history
+        axis.scatter(
+            [int(time)] * len(history), history, c=range(len(history)), cmap=SEQUENTIAL, norm=colour,
+            marker="x", s=9, linewidths=0.8, zorder=3,
+        )  # fmt: skip
+    against_time(axis, len(cnn) - 1, f"training time of the CNN, {T_W} (epochs)")
+    axis.set_ylabel("test accuracy (%)")
+    axis.set_title({"vanilla": "VanillaCNN", "alexnet": "AlexNet"}[name])
+    axis.legend(loc="lower right")
+    fig.colorbar(
+        ScalarMappable(colour, SEQUENTIAL),
+        ax=axis,
+        label="epochs of the eFCN",
+        aspect=30,
+        pad=0.01,
+        ticks=MaxNLocator(integer=True),
+    )
+
+
+def judge_histories(made: Recipe, runs: Runs, net: str, improve: str, above: str) -> None:
+    gains = runs.gains()
+    made.claim(
+        improve,
+        holds=always(gains, runs.noise()),
+        measured=f"from start to end {listed(gains)} points at t_w = {', '.join(map(str, runs.moments))}",
+    )
+    fcn = runs.best_accuracy("fcn")
+    margins = [min(runs.accuracies("efcn", time)) - fcn for time in runs.times]
+    made.claim(
+        above,
+        holds=runs.if_ended(always(margins, runs.noise())),
+        measured=f"by {min(margins):.3g} to {max(margins):.3g} points",
+    )
+    for time, gain in zip(runs.times, gains, strict=True):
+        value = sum(runs.accuracies("efcn", time)) / len(runs.seeds)
+        made.row(f"{net}eFCN, t_w = {int(time)}", value, None, "%", f"{gain:+.2g} points in its training")
+    made.row(f"{net}CNN, best epoch", runs.best_accuracy("cnn"), None, "%")
+    made.row(f"{net}FCN, best epoch", fcn, None, "%")
 
 
 if __name__ == "__main__":

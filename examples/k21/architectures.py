@@ -1,4 +1,4 @@
-"""K21 and K23: which architectures can represent which filters, by theorem and by factorizing random filters."""
+"""Which architectures can represent which filters, by theorem and by factorizing random filters."""
 
 import math
 from collections.abc import Iterator
@@ -17,10 +17,7 @@ _FILTERS = {"demo": 400, "small": 4000, "paper": 20000}
 _LARGEST = 5  # end-to-end size of the figure
 
 
-@recipe(
-    "K21 section 4, K23 section 2",
-    "Architectures: dimension of the function space, and what part of all filters it is",
-)
+@recipe
 def architectures(made: Recipe) -> None:
     every = load(made.input("scan"))["architectures"]
     number = _FILTERS[made.scale]
@@ -33,27 +30,67 @@ def architectures(made: Recipe) -> None:
         exact = _kac(own)
         made.row(
             f"{kernels(own['kernels'], own['strides'])}: random filters that factor",
-            percent(sum(share["members"]), number),
-            100.0 if own["is_filling"] else None if own["is_full_dimensional"] else 0.0, "%",
-            "filling" if own["is_filling"] else f"Kac's formula: {100 * exact:.2f} %" if exact
-            else "" if own["is_full_dimensional"] else "too few dimensions",
+            percent(sum(share["members"]), number), unit="%",
+            remark="filling: all" if own["is_filling"] else f"Kac's formula: {100 * exact:.2f} %" if exact
+            else "" if own["is_full_dimensional"] else "too few dimensions: none",
         )  # fmt: skip
-    wrong = sum(share["num_wrong"] for share in shares)
-    made.row("filters where factorizing and counting real roots disagree", wrong, 0, remark="K21's theorem")
+    _claim(made, drawn, shares, number)
     ranks = [_rank(own) for own in every]
     agree = sum(rank == own["dimension"] for rank, own in zip(ranks, every, strict=True))
     made.row(
         f"architectures whose rank is sum k - (L - 1), of {len(every)}",
         agree,
-        len(every),
-        remark="K23's theorem",
+        remark="rank of the derivative at random layers",
     )
     made.note = (
         f"Each bar shows {number:,} filters with normal entries by their number of real roots, in full colour those "
         "that the network can represent: each one was factorized. A network with e layers of even size represents the "
         "filters with e real roots or more, so all of them where e is 0 or 1. Where strides (s) matter, the space has "
-        "too few dimensions to hold any part of the filters. The experiment is ours; the theorems are the papers'."
+        "too few dimensions to hold any part of the filters."
     )
+
+
+def _claim(
+    made: Recipe, drawn: list[Document], shares: list[dict[str, list[int] | int]], number: int
+) -> None:
+    wrong = sum(share["num_wrong"] for share in shares)
+    made.claim(
+        "factorizations",
+        holds=wrong == 0,
+        measured=f"factorizing and counting real roots disagree for {wrong} of {len(drawn) * number:,} random filters",
+    )
+    spans, differ = [], []
+    for size in sorted({own["end_size"] for own in drawn}):
+        found = [pair for pair in zip(drawn, shares, strict=True) if pair[0]["end_size"] == size]
+        dimensions = sorted({own["dimension"] for own, _ in found})
+        parts = sorted({percent(sum(share["members"]), number) for _, share in found})
+        if len(found) > 1:
+            differ.append(len(parts) > 1 and len(dimensions) > 1)
+            spans.append(
+                f"{len(found)} architectures of {size} entries: dimension {dimensions[0]} to {dimensions[-1]}, "
+                f"{parts[0]:g} to {parts[-1]:g} % of all filters"
+            )
+    made.claim("impact", holds=all(differ) if differ else None, measured="; ".join(spans))
+    inside, outside = _low_rank(number)
+    made.claim(
+        "algebraic",
+        holds=inside == number and outside == 0,
+        measured=f"widths 3, 2, 3: {inside} of {number:,} random maps of determinant 0 are two layers' product, and "
+        f"{outside} of {number:,} others",
+    )
+
+
+def _low_rank(number: int) -> tuple[int, int]:
+    """Of random 3 x 3 matrices whose determinant is made 0, and of others, those that two layers of width 2 make."""
+    matrices_NOI = np.random.default_rng(0).standard_normal((number, 3, 3))
+    flat_NOI = matrices_NOI.copy()
+    flat_NOI[:, 2, 2] -= np.linalg.det(flat_NOI) / np.linalg.det(flat_NOI[:, :2, :2])
+    counts = []
+    for maps_NOI in (flat_NOI, matrices_NOI):
+        left, values, right = np.linalg.svd(maps_NOI)
+        product = (left[:, :, :2] * values[:, None, :2]) @ right[:, :2]
+        counts.append(int((np.abs(product - maps_NOI).max(axis=(1, 2)) < 1e-9 * values[:, 0]).sum()))
+    return counts[0], counts[1]
 
 
 def _measured(own: Document, number: int) -> dict[str, list[int] | int]:

@@ -1,16 +1,17 @@
-"""K21: what training does to the layers: they become copies of one another, differences of their norms stay."""
+"""What training does to the layers: they become copies of one another, differences of their norms stay."""
 
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from recipe import Recipe, load, main, recipe
 from runs import by_stem, followed, networks
 
 from lcstool.lcn import norm_differences
-from lcstool.plots.style import COLOURS, COLUMN_INCHES, PAGE_INCHES, colours, outside_legend
+from lcstool.plots.style import COLOURS, COLUMN_INCHES, PAGE_INCHES, outside_legend
 
 
-@recipe("K21 section 6", "Layers become copies of one another as soon as the target is out of reach")
+@recipe
 def repeated(made: Recipe) -> None:
     found = {float(middle): load(path)["pairs"][0] for middle, path in by_stem(made.files, "middle-").items()}
     middles = sorted(found)
@@ -42,21 +43,23 @@ def repeated(made: Recipe) -> None:
         made.row(
             f"b = {middle:g}: cosine, the farthest of {len(own):,} runs",
             farthest,
-            None,
             remark=f"theory: {exact:.4g}",
         )
     made.numbers = {str(middle): own.tolist() for middle, own in zip(middles, cosines, strict=True)}
     made.note = (
-        "The paper's prediction that trained layers are often repeated filters, for k = (2,2). Below b = 2 the "
-        "target has no real roots, and both layers end as the same filter up to scale, in every run; above it they are "
-        "the target's two factors, whose cosine is 2 / b. The sweep is ours."
+        "k = (2,2). Below b = 2 the target has no real roots, and both layers end as the same filter up to scale; "
+        "above it they are the target's two factors, whose cosine is 2 / b."
+    )
+    beyond = np.concatenate([own for middle, own in zip(middles, cosines, strict=True) if middle < 2])
+    same = int((beyond > 1 - 1e-6).sum())
+    made.claim(
+        "repeated",
+        holds=same > len(beyond) / 2,
+        measured=f"targets out of reach: the layers are one filter up to scale in {same:,} of {len(beyond):,} runs",
     )
 
 
-@recipe(
-    "K21 section 5",
-    "Differences of squared norms are kept by the flow, and drift with the learning rate by descent",
-)
+@recipe
 def invariants(made: Recipe) -> None:
     files = {float(rate): path for rate, path in by_stem(made.files, "rate-").items()}
     rates, flow = sorted(files), made.input("flow")
@@ -66,7 +69,7 @@ def invariants(made: Recipe) -> None:
     slope = float(np.polyfit(np.log(rates), np.log(medians), 1)[0])
     with made.figure(PAGE_INCHES, 2.4) as fig:
         left, right = fig.subplots(1, 2)
-        for rate, shade in zip(rates, colours(len(rates)), strict=True):
+        for rate, shade in zip(rates, _ramp(len(rates)), strict=True):
             runs = followed(files[rate], 24)
             change = (
                 (runs.invariants_CRL[1:] - runs.invariants_CRL[:1]).abs().amax(dim=2).median(dim=1).values
@@ -100,12 +103,18 @@ def invariants(made: Recipe) -> None:
         right.minorticks_off()
         handles, labels = right.get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside upper right", ncols=2)
+        made.panel("time")
+        made.panel("rate")
     for rate, median in zip(rates, medians, strict=True):
         made.row(f"learning rate {rate:g}: median drift", median)
-    made.row(
-        "gradient flow, integrated adaptively: median drift", smallest, 0.0, remark="kept exactly by the flow"
+    made.row("gradient flow, integrated adaptively: median drift", smallest, remark="theory: 0")
+    made.row("power of the learning rate that the drift follows", slope, remark="theory: 1")
+    made.claim(
+        "invariants",
+        holds=smallest < 1e-3 * min(medians) and abs(slope - 1) < 0.2,
+        measured=f"flow: {smallest:.1e}; descent: {medians[0]:.2g} to {medians[-1]:.2g}, as the learning rate to the "
+        f"power of {slope:.2f}",
     )
-    made.row("power of the learning rate that the drift follows", slope, 1.0, remark="O(eta)")
     made.numbers = {"rates": rates, "drifts": [own.tolist() for own in drifts], "flow": _drift(flow).tolist()}
     config = networks(flow).history[-1]["config"]
     made.note = (
@@ -113,6 +122,11 @@ def invariants(made: Recipe) -> None:
         f"k = ({config['kernels']}) on the target {config['target']} from {len(drifts[0])} starts, moves that "
         "difference by an amount proportional to the learning rate, most of it early on."
     )
+
+
+def _ramp(number: int) -> Any:
+    """Shades of one hue, from light to dark."""
+    return colormaps["Blues"](np.linspace(0.45, 1, number))
 
 
 def _drift(path: Any) -> Any:

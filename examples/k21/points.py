@@ -1,4 +1,4 @@
-"""K21 and K23: the kinds of critical points of the loss, and whether strides remove those that come from the layers."""
+"""The kinds of critical points of the loss, and whether strides remove those that come from the layers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from recipe import Recipe, load, main, recipe
-from runs import TARGET, Document, by_stem, entries, kernels, percent
+from runs import TARGET, Document, by_stem, entries, is_repeated, kernels, percent
 
-from lcstool.plots.style import COLOURS, PAGE_INCHES
+from lcstool.plots.style import COLOURS, COLUMN_INCHES, PAGE_INCHES
 
 _KINDS = {
     "global minimum": COLOURS[0],
@@ -18,15 +18,12 @@ _KINDS = {
 }
 
 
-@recipe(
-    "K21 sections 5 and 6",
-    "Critical points of the loss: minima, saddles, and those that only the layers make",
-)
+@recipe
 def critical(made: Recipe) -> None:
     surveys = _surveys(made.files)
     first = [survey["kernels"] for survey in surveys]
     surveys.sort(key=lambda survey: first.index(survey["kernels"]))
-    with made.figure(PAGE_INCHES, 0.95 + 0.19 * len(surveys)) as fig:
+    with made.figure(COLUMN_INCHES, 1.15 + 0.19 * len(surveys)) as fig:
         axis = fig.subplots()
         for place, survey in enumerate(surveys):
             unit = sum(entry * entry for entry in survey["target"]) / 2
@@ -36,12 +33,11 @@ def critical(made: Recipe) -> None:
                     color=_KINDS[point["kind"]], markerfacecolor=_KINDS[point["kind"]] if point["is_pure"] else "white",
                     zorder=4 - list(_KINDS).index(point["kind"]),
                 )  # fmt: skip
-        names = [f"({','.join(map(str, survey['kernels']))}), {_num_real(survey)}" for survey in surveys]
-        axis.set_yticks(range(len(surveys)), names)
+        axis.set_yticks(range(len(surveys)), _labels(surveys))
         axis.invert_yaxis()
         axis.set(
             xlabel="loss, as part of the zero filter's",
-            ylabel="kernels, real roots of the target",
+            ylabel="kernels, target: its real roots",
             xlim=(-0.02, 1.02),
         )
         for place in range(1, len(surveys)):
@@ -58,28 +54,33 @@ def critical(made: Recipe) -> None:
                 [], [], "D", markersize=5, color="0.2", markerfacecolor="white", label="layers share a root"
             )[0]
         )
-        fig.legend(handles=handles, loc="outside upper center", ncols=3)
-    for survey in surveys:
+        fig.legend(handles=handles, loc="outside upper center", ncols=2)
+    for label, survey in zip(_labels(surveys), surveys, strict=True):
         kinds = Counter(point["kind"] for point in _others(survey))
         counts = ", ".join(_counted(kind, kinds[kind]) for kind in _KINDS if kinds[kind])
         pure = sum(point["is_pure"] for point in _others(survey))
         made.row(
-            f"{kernels(survey['kernels'])}, target {entries(survey['target'])}", counts,
+            f"{label.partition(':')[0]} = {entries(survey['target'])}", counts,
             remark=f"{pure} of them critical among filters",
         )  # fmt: skip
     repeated = [point for survey in surveys for point in _others(survey) if not point["is_pure"]]
-    lost = sum("2" not in point["pattern"] and "3" not in point["pattern"] for point in repeated)
-    made.row(f"of {len(repeated)} points from the layers alone, those without a repeated root", lost, 0)
+    lost = sum(not is_repeated(point["pattern"]) for point in repeated)
+    made.claim(
+        "decomposed",
+        holds=lost == 0 if repeated else None,
+        measured=f"of {len(repeated)} points that only the layers make, {len(repeated) - lost} have a repeated root; "
+        f"{sum('minimum' in point['kind'] for point in repeated)} of them are minima",
+    )
     made.numbers = {"surveys": surveys}
     made.note = (
         f"All critical points found by {surveys[0]['num_searches']} searches a target; the zero filter, at 1, is left "
         "out. Filled circles are critical for the loss of filters too, or reach its floor; open diamonds are there "
-        "only because layers share a root, and so the filter has a repeated one. Others may exist. The targets are "
-        "ours."
+        "only because layers share a root, and so the filter has a repeated one. Others may exist. a, b, ... are "
+        "targets, each with its number of real roots."
     )
 
 
-@recipe("K23 section 4", "With strides above one, all critical points are the function space's own")
+@recipe
 def strides(made: Recipe) -> None:
     surveys = _surveys(made.files)
     groups: dict[str, list[Document]] = {}
@@ -103,6 +104,8 @@ def strides(made: Recipe) -> None:
             axis.barh(0, 0, color=COLOURS[0], label="critical in function space"),
             axis.barh(0, 0, color=COLOURS[1], label="layers share a factor"),
         ]
+        made.panel("surface")
+        made.panel("counts")
         handles.append(axis.plot([], [], "*", color=TARGET, markersize=7, label="target")[0])
         handles.append(axis.plot([], [], "o", color=COLOURS[0], label="nearest filter")[0])
         fig.legend(handles=handles, loc="outside upper center", ncols=4)
@@ -111,23 +114,22 @@ def strides(made: Recipe) -> None:
         all_strided = _strided(groups[name][0]) == 2
         made.row(
             f"{name}: critical in function space, of {len(points)}",
-            percent(sum(point["is_pure"] for point in points), len(points)),
-            100.0 if all_strided else None, "%", "K23: all strides above 1" if all_strided else "",
+            percent(sum(point["is_pure"] for point in points), len(points)), unit="%",
+            remark="theory: all, as all strides exceed 1" if all_strided else "",
         )  # fmt: skip
     for survey in groups[kernels([2, 2], [2, 1])]:
         values = np.linalg.svd(np.reshape(survey["target"], (2, 2)), compute_uv=False)
         losses = sorted(point["excess_loss"] for point in _others(survey))
         for what, loss, exact in zip(("minimum", "saddle"), losses, sorted(values**2 / 2), strict=True):
             made.row(
-                f"{what} for {entries(survey['target'])}", loss, None, "", f"singular values say {exact:.4g}"
+                f"{what} for {entries(survey['target'])}", loss, remark=f"singular values say {exact:.4g}"
             )
     made.numbers = {"surveys": surveys}
     made.note = (
         "Left: k = (2,2), s = (2,1) represents the filters a, b, c, d with ad = bc, two by two matrices of rank one; "
         "drawn where a = 1, with the target scaled so. The best filter is the nearest point, by singular values. "
         f"Right: points found for {len(made.files) // len(order)} targets a network. Where all strides exceed one none "
-        "comes from the layers, as the paper proves for almost all data; with stride one many do. The experiment is "
-        "ours."
+        "comes from the layers alone, as theory says for almost all targets; with stride one many do."
     )
 
 
@@ -174,6 +176,16 @@ def _surveys(files: Sequence[Path]) -> list[Document]:
 def _others(survey: Document) -> list[Document]:
     """All points but the zero filter."""
     return [point for point in survey["points"] if point["pattern"] is not None]
+
+
+def _labels(surveys: Sequence[Document]) -> list[str]:
+    """`(2,2), a: 0`: kernels, a letter for each of their targets, and its number of real roots."""
+    labels, targets = [], Counter[str]()
+    for survey in surveys:
+        own = f"({','.join(map(str, survey['kernels']))})"
+        labels.append(f"{own}, {'abcdefgh'[targets[own]]}: {_num_real(survey)}")
+        targets[own] += 1
+    return labels
 
 
 def _num_real(survey: Document) -> int:

@@ -1,4 +1,4 @@
-"""What the figures of K21 share: reading training runs of linear networks, and words for the captions."""
+"""What the figures share: reading training runs of linear networks, and words for the captions."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -50,6 +50,11 @@ def roots(pattern: str) -> str:
             count = "" if number == 1 else str(number)
             words.append(" ".join(word for word in (count, name, kind) if word))
     return ", ".join(words)
+
+
+def is_repeated(pattern: str) -> bool:
+    """Whether a filter of this pattern has a root more than once."""
+    return any("1" < multiplicity <= "9" for multiplicity in pattern)
 
 
 def by_stem(files: Sequence[Path], prefix: str) -> dict[str, Path]:

@@ -1,25 +1,33 @@
-"""K21: where training ends."""
+"""Where training ends."""
 
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib import colormaps
 from recipe import Recipe, load, main, recipe
-from runs import END, TARGET, Document, by_stem, entries, kernels, percent, roots
+from runs import END, TARGET, Document, by_stem, entries, is_repeated, kernels, percent, roots
 
 from lcstool.lcn import root_pattern
-from lcstool.plots.style import COLOURS, PAGE_INCHES, outside_legend
+from lcstool.plots.style import COLOURS, COLUMN_INCHES, PAGE_INCHES, outside_legend
 
+_ROOTS = {"2": "a double root", "3": "a triple root", "4": "a 4-fold root"}
+_KINDS = dict(
+    zip(
+        ("zero loss", "a double root", "double roots", "a triple root", "a 4-fold root", "other"),
+        (COLOURS[0], "#FDD0A2", "#FD8D3C", "#D94801", "#7F2704", "0.7"),
+        strict=True,
+    )
+)
 _RUNS = ("outside", "inside", "cubic", "cubic-two")
 
 
-@recipe("K21 section 6", "Ends of training that theory foretells: repeated roots for targets out of reach")
+@recipe
 def predictions(made: Recipe) -> None:
     certified = {name: load(made.input(f"certify-{name}")) for name in _RUNS}
     with made.figure(PAGE_INCHES, 2.2) as fig:
         for axis, (name, found) in zip(fig.subplots(1, 4, sharey=True), certified.items(), strict=True):
             _draw_roots(axis, found)
+            made.panel(name)
             made.numbers[name] = found
         fig.axes[0].set_ylabel("imaginary part")
         fig.axes[0].plot([], [], "*", color=TARGET, markersize=7, label="roots of the target")
@@ -42,9 +50,11 @@ def predictions(made: Recipe) -> None:
         made.row(
             label,
             "; ".join(ends),
-            foretold[name],
-            remark="local minimum besides" if len(ends) > 1 and name != "outside" else "",
-        )
+            remark="; ".join(filter(None, (
+                foretold[name] and f"theory: {foretold[name]}",
+                "local minimum besides" if len(ends) > 1 and name != "outside" else "",
+            ))),
+        )  # fmt: skip
     for name, value in (("outside", 1.0), ("inside", 0.0)):
         (pair,) = load(made.input(f"probe-{name}"))["pairs"]
         cosines = np.abs(pair["cosines"])
@@ -52,11 +62,20 @@ def predictions(made: Recipe) -> None:
         made.row(
             f"cosine of both layers, target {entries(certified[name]['target'])}",
             farthest,
-            value,
-            remark="absolute; the farthest run",
+            remark=f"absolute; the farthest run; theory: {value:g}",
         )
     excluded = sum(not found["agrees"] for found in certified.values())
-    made.row("targets with runs that end where the theorems exclude it", excluded, 0)
+    made.row("targets with runs that end where the theorems exclude it", excluded)
+    beyond = [found for name, found in certified.items() if name != "inside"]
+    num_runs = sum(found["num_runs"] for found in beyond)
+    num_repeated = sum(
+        end["num_runs"] for found in beyond for end in found["ends"] if is_repeated(end["pattern"])
+    )
+    made.claim(
+        "repeated",
+        holds=num_repeated > num_runs / 2,
+        measured=f"three targets out of reach: {num_repeated} of {num_runs} runs end at a filter with a repeated root",
+    )
     made.note = (
         "Roots in the complex plane. Layers of two entries make filters with real roots only: for targets with complex "
         "ones (first, third, fourth) training ends at a repeated real root, that is at layers that are multiples of "
@@ -87,28 +106,19 @@ def _draw_roots(axis: Any, found: Document) -> None:
     axis.set_title(f"{kernels(found['kernels'])}: {entries(found['target'])}", fontsize=7)
 
 
-@recipe("K21 section 6", "Where gradient descent ends, by the number of real roots of the target")
+@recipe
 def ends(made: Recipe) -> None:
     tables = {name: load(path) for name, path in by_stem(made.files, "ends-").items() if name}
     rows = [(table["kernels"], row) for table in tables.values() for row in table["rows"]]
-    patterns = list(dict.fromkeys(pattern for _, row in rows for pattern in _shared(row)))
-    shades = dict(
-        zip(
-            patterns,
-            [colormaps["inferno"](0.85 - 0.65 * i / max(1, len(patterns) - 1)) for i in range(len(patterns))],
-            strict=True,
-        )
-    )
-    with made.figure(PAGE_INCHES, 0.9 + 0.21 * len(rows)) as fig:
+    with made.figure(COLUMN_INCHES, 0.95 + 0.17 * len(rows)) as fig:
         axis = fig.subplots()
         for place, (_, row) in enumerate(rows):
             left = 0.0
-            pieces = {"zero loss": (row["zero_loss"], COLOURS[0])}
-            pieces |= {roots(name): (count, shades[name]) for name, count in _shared(row).items()}
-            pieces["other"] = (row["other"] + row["unfinished"] + row["diverged"], "0.7")
-            for count, shade in pieces.values():
+            for kind, count in _kinds(row).items():
                 width = percent(count, row["num_runs"])
-                axis.barh(place, width, left=left, color=shade, height=0.75, edgecolor="white", linewidth=0.5)
+                axis.barh(
+                    place, width, left=left, color=_KINDS[kind], height=0.75, edgecolor="white", linewidth=0.5
+                )
                 left += width
         labels = [
             f"({','.join(map(str, sizes))}), {row['num_real']}" + ("" if row["is_member"] else "*")
@@ -117,31 +127,56 @@ def ends(made: Recipe) -> None:
         axis.set_yticks(range(len(rows)), labels)
         axis.invert_yaxis()
         axis.set(xlim=(0, 100), xlabel="runs (%)", ylabel="kernels, real roots of the target")
-        handles = [axis.barh(0, 0, color=COLOURS[0], label="zero loss")]
-        handles += [
-            axis.barh(0, 0, color=shade, label=f"shared root: {roots(name)}")
-            for name, shade in shades.items()
-        ]
-        fig.legend(handles=handles, loc="outside upper center", ncols=3)
+        seen = {kind for _, row in rows for kind, count in _kinds(row).items() if count}
+        handles = [axis.barh(0, 0, color=shade, label=kind) for kind, shade in _KINDS.items() if kind in seen]
+        fig.legend(handles=handles, loc="outside upper center", ncols=2)
     for sizes, row in rows:
         shared = "; ".join(
             f"{roots(name)} {percent(count, row['num_runs']):.0f} %" for name, count in _shared(row).items()
         )
         made.row(
             f"{kernels(sizes)}, targets with {_real(row)}: zero loss",
-            percent(row["zero_loss"], row["num_runs"]),
-            None if row["is_member"] else 0.0, "%", shared and f"else {shared}",
+            percent(row["zero_loss"], row["num_runs"]), unit="%",
+            remark="; ".join(filter(None, ("" if row["is_member"] else "theory: 0", shared and f"else {shared}"))),
         )  # fmt: skip
     num_runs = sum(row["num_runs"] for _, row in rows)
-    disagree = sum(not row["agrees"] for _, row in rows)
-    made.row(f"rows with ends that the theorems exclude ({num_runs:,} runs)", disagree, 0)
+    made.row(
+        f"rows with ends that the theorems exclude ({num_runs:,} runs)",
+        sum(not row["agrees"] for _, row in rows),
+    )
+    for name, chosen in (
+        ("repeated", [row for sizes, row in rows if set(sizes) == {2}]),
+        ("decomposed", [row for sizes, row in rows if set(sizes) != {2}]),
+    ):
+        num_short = sum(row["num_runs"] - row["zero_loss"] for row in chosen)
+        num_shared = sum(sum(_shared(row).values()) for row in chosen)
+        layers = "layers of two entries" if name == "repeated" else "longer layers too"
+        made.claim(
+            name,
+            holds=num_shared > num_short / 2 if num_short else None,
+            measured=f"{layers}: {num_shared:,} of the {num_short:,} runs that miss zero loss end where layers share a "
+            f"root (of {sum(row['num_runs'] for row in chosen):,} runs)",
+        )
     made.numbers = {"tables": list(tables.values())}
     each, targets = rows[0][1]["num_runs"], rows[0][1]["num_targets"]
     made.note = (
         f"{each:,} runs a row, on {targets} random targets; those with * are out of the network's reach. Runs that "
         "do not reach zero loss end where layers share a root, so that the filter has a repeated one. Filling networks "
-        "too, (3,2) and (3,3), stop there for targets with complex roots. The paper's own numbers were not at hand."
+        "too, (3,2) and (3,3), stop there for targets with complex roots."
     )
+
+
+def _kinds(row: Document) -> dict[str, int]:
+    """Where the runs of a row ended, in words few enough for a legend."""
+    found = dict.fromkeys(_KINDS, 0)
+    found["zero loss"] = row["zero_loss"]
+    for pattern, count in _shared(row).items():
+        real, complex_pairs = pattern.split("|")
+        highest = max(real + complex_pairs)
+        num = sum(multiplicity > "1" for multiplicity in real + complex_pairs)
+        found["double roots" if num > 1 else _ROOTS[highest]] += count
+    found["other"] = row["other"] + row["unfinished"] + row["diverged"]
+    return found
 
 
 if __name__ == "__main__":

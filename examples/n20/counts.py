@@ -1,43 +1,17 @@
-"""How many parameters the architectures have: Fig. 1, Tables 3 and 4. Counted on the modules, at the paper's sizes."""
+"""The architectures, and how many parameters they have: Fig. 1. Counted on the modules, at the paper's sizes."""
 
-from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from matplotlib.patches import FancyArrow, Rectangle
-from nets import COLOUR, CONV, FC, GREY, LOCAL, NAMES
+from nets import COLOUR, CONV, FC, GREY, NAMES
 from recipe import Recipe, load, main, recipe
 
-from lcstool.plots.style import COLUMN_INCHES, PAGE_INCHES
+from lcstool.plots.style import PAGE_INCHES
 
 SHALLOW, DEEP = ("s-conv", "s-local", "s-fc"), ("d-conv", "d-local", "d-fc")
-SIDE, CLASSES = 32, 10
-Term = tuple[str, Callable[[int, int, int], float]]
-
-# A layer's weights by side s, base channels a and classes c; the last layer has biases.
-_HEAD = ("64c α + c", lambda s, a, c: 64 * c * a + c)
-TERMS: dict[str, list[Term]] = {
-    "s-conv": [("243 α", lambda s, a, c: 243 * a), ("6 s² α²", lambda s, a, c: 6 * s**2 * a**2)],
-    "s-local": [("243/4 s² α", lambda s, a, c: 243 * s**2 * a / 4), ("6 s² α²", lambda s, a, c: 6 * s**2 * a**2)],
-    "s-fc": [("3/4 s⁴ α", lambda s, a, c: 0.75 * s**4 * a), ("6 s² α²", lambda s, a, c: 6 * s**2 * a**2)],
-    "d-conv": [
-        ("27 α", lambda s, a, c: 27 * a),
-        *((f"{n} α²", lambda s, a, c, n=n: n * a**2) for n in (18, 36, 72, 144, 288, 576, 1152)),
-    ],
-    "d-local": [
-        ("27 s² α", lambda s, a, c: 27 * s**2 * a),
-        *((f"{n:g} s² α²", lambda s, a, c, n=n: n * s**2 * a**2) for n in (4.5, 9, 4.5, 9, 4.5, 9, 4.5)),
-    ],
-    "d-fc": [
-        ("3 s⁴ α", lambda s, a, c: 3 * s**4 * a),
-        *((f"{t} s⁴ α²", lambda s, a, c, n=n: n * s**4 * a**2)
-          for t, n in (("1/2", 0.5), ("1/4", 0.25), ("1/8", 0.125), ("1/16", 1 / 16), ("1/32", 1 / 32),
-                       ("1/64", 1 / 64), ("1/128", 1 / 128))),
-    ],
-}  # fmt: skip
-for _arch in SHALLOW:
-    TERMS[_arch].append(("24c α + c", lambda s, a, c: 24 * c * a + c))
-for _arch in DEEP:
-    TERMS[_arch] += [("4 s² α²", lambda s, a, c: 4 * s**2 * a**2), _HEAD]
+SIDE = 32
+V100_BYTES, BYTES_A_WEIGHT = 16 * 2**30, 12
 
 
 def rows(made: Recipe) -> dict[tuple[str, int, int], dict[str, Any]]:
@@ -48,9 +22,10 @@ def rows(made: Recipe) -> dict[tuple[str, int, int], dict[str, Any]]:
     }
 
 
-@recipe("N20 Fig. 1", "The architectures, and how their parameters grow")
+@recipe
 def fig1(made: Recipe) -> None:
     table = rows(made)
+    most = V100_BYTES / BYTES_A_WEIGHT
     with made.figure(PAGE_INCHES, 3.0) as fig:
         drawn, by_alpha, by_side = fig.subplots(1, 3, width_ratios=[1.15, 1, 1])
         _stacks(drawn)
@@ -73,6 +48,9 @@ def fig1(made: Recipe) -> None:
                 "M",
                 "32x32",
             )
+        for axis in (by_alpha, by_side):
+            axis.axhline(most, color="black", linestyle=":", linewidth=1)
+        by_alpha.text(4, 1.25 * most, "fits a V100", fontsize=6)
         by_alpha.set(xscale="log", yscale="log", xlabel="base channels α", ylabel="parameters (32×32 images)")
         by_side.set(xscale="log", yscale="log", xlabel="image side (pixels)",
                     ylabel="parameters (S: α = 150, D: α = 15)")  # fmt: skip
@@ -82,10 +60,45 @@ def fig1(made: Recipe) -> None:
             axis.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         handles, labels = by_alpha.get_legend_handles_labels()
         fig.legend(handles, labels, loc="outside upper right", ncols=6, columnspacing=1.2)
+    for panel in ("layers", "channels", "side", "v100"):
+        made.panel(panel)
+    made.row("Largest network that a V100 trains in 16 bits", most / 1e6, None, "M",
+             f"16 GiB at {BYTES_A_WEIGHT} bytes a weight: an estimate")  # fmt: skip
+    _claims(made, table, alphas)
     made.note = (
         "Left: layers from the input up; each but the last is followed by batch norm and ReLU. The locally and the "
-        "fully connected networks have the same units. Right: dots mark the paper's sizes, at which dense layers cost "
-        "with the fourth power of the image's side. The paper also marks what fits a V100, which is not drawn."
+        "fully connected networks have the same units. Dots mark the sizes of Table 1. The paper does not print where "
+        "its dotted line lies; here it is an estimate: 16 GiB, and for each weight 2 bytes of its own, 2 of gradient, "
+        "4 each of a 32-bit copy and of momentum."
+    )
+
+
+def _claims(made: Recipe, table: dict[tuple[str, int, int], dict[str, Any]], alphas: list[int]) -> None:
+    counts = {
+        arch: [table[arch, alpha, SIDE]["num_parameters"] for alpha in alphas] for arch in (*SHALLOW, *DEEP)
+    }
+    made.claim(
+        "d-fc-most",
+        all(
+            most == max(sizes)
+            for most, sizes in zip(counts["d-fc"], zip(*counts.values(), strict=True), strict=True)
+        ),
+        f"at α = {alphas[-1]}: D-FC {counts['d-fc'][-1] / 1e6:,.0f} M, S-FC {counts['s-fc'][-1] / 1e6:,.0f} M",
+    )
+    sides = (16, 32, 64, 128)
+    quartic = {}
+    for arch in (*SHALLOW, *DEEP):  # c0 + c2 s² + c4 s⁴ through three of the sides, checked on the fourth
+        values = [table[arch, 150 if arch in SHALLOW else 15, side]["num_parameters"] for side in sides]
+        powers = np.array([[1, side**2, side**4] for side in sides], dtype=float)
+        found = np.linalg.lstsq(powers / powers.max(axis=0), np.array(values, dtype=float), rcond=None)[0]
+        quartic[arch] = found[2] / values[-1]
+    dense = all(quartic[arch] > 0.1 for arch in ("s-fc", "d-fc"))
+    rest = all(abs(quartic[arch]) < 1e-6 for arch in ("s-conv", "s-local", "d-conv", "d-local"))
+    made.claim(
+        "fourth-power",
+        dense and rest,
+        "share of the fourth power at side 128: "
+        + ", ".join(f"{NAMES[arch]} {100 * abs(share):.1f} %" for arch, share in quartic.items()),
     )
 
 
@@ -111,68 +124,6 @@ def _stacks(axis: Any) -> None:
         axis.text(left + 0.46, -0.95, "image, s×s×3", ha="center", va="top", fontsize=6)
     axis.set(xlim=(-0.05, 2.6), ylim=(-1.6, 11.2))
     axis.axis("off")
-
-
-def _terms(
-    made: Recipe, archs: tuple[str, ...], alpha: int, errata: dict[tuple[str, int], tuple[str, str]]
-) -> None:
-    """Each layer's count beside its term; a term that does not agree stops the recipe."""
-    table = rows(made)
-    shades = (CONV, LOCAL, FC)
-    with made.figure(COLUMN_INCHES, 2.4) as fig:
-        axis = fig.subplots()
-        for index, arch in enumerate(archs):
-            counted = table[arch, alpha, SIDE]
-            layers = list(counted["layers"].values())
-            for number, ((text, term), count) in enumerate(zip(TERMS[arch], layers, strict=True), start=1):
-                if term(SIDE, alpha, CLASSES) != count:
-                    raise ValueError(f"{arch}, layer {number}: {text} is not {count}")
-                paper, remark = errata.get((arch, number), (None, ""))
-                made.row(f"{NAMES[arch]}, layer {number}: {text}", count, paper, "", remark)
-            paper, remark = errata.get((arch, 0), (None, ""))
-            made.row(f"{NAMES[arch]}, all", counted["num_parameters"], paper, "", remark)
-            made.numbers[arch] = {"layers": counted["layers"], "all": counted["num_parameters"]}
-            places = [place + 0.27 * (index - 1) for place in range(1, len(layers) + 1)]
-            axis.bar(places, layers, 0.25, color=shades[index], label=NAMES[arch])
-        low = min(min(made.numbers[arch]["layers"].values()) for arch in archs)
-        axis.set(yscale="log", xlabel="layer", ylabel="parameters", ylim=(low / 4, None))
-        axis.set_xticks(range(1, len(layers) + 1))
-        fig.legend(loc="outside upper center", ncols=3)
-
-
-@recipe("N20 Table 3", "Parameters of the deep networks, layer by layer")
-def table3(made: Recipe) -> None:
-    _terms(
-        made,
-        DEEP,
-        15,
-        {
-            ("d-conv", 0): ("1.45 M", "from memory"),
-            ("d-local", 3): ("9/4 s² α²", "erratum: the printed term is a quarter of the true one"),
-            ("d-local", 0): (
-                "3.42 M",
-                "erratum: too small from layer 3 on; 49 s² α² + (27 s² + 64c) α + c is meant",
-            ),
-        },
-    )
-    made.note = (
-        "Every layer's count, taken from the module itself, is its term's: s = 32, α = 15, c = 10, no batch norm. "
-        "The table printed in the paper is too small for D-LOCAL from the third layer on. A dash says that the paper's "
-        "printed term is not at hand."
-    )
-
-
-@recipe("N20 Table 4", "Parameters of the shallow networks, layer by layer")
-def table4(made: Recipe) -> None:
-    _terms(
-        made, SHALLOW, 150, {("s-conv", 0): ("138 M", "from memory"), ("s-fc", 0): ("256 M", "from memory")}
-    )
-    made.note = (
-        "Every layer's count, taken from the module itself, is its term's: s = 32, α = 150, c = 10, no batch norm. A "
-        "locally connected layer counts full patches, padding included. A dash says that the paper's printed term is "
-        "not at hand. The paper's Table A.1 holds what it searched: lr 0.1 falling by a cosine, batch 512, momentum "
-        "0 or 0.9, weight decay 0 to 1e-3, λ 1e-6 to 2e-5; sgd.yaml and s-fc-beta-lasso.yaml hold one such point each."
-    )
 
 
 if __name__ == "__main__":

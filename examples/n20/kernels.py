@@ -1,10 +1,11 @@
-"""ResNet18 with larger kernels than the usual 3x3, trained by SGD and by beta-LASSO: Fig. 5."""
+"""ResNet18 with larger kernels than the usual 3x3, by SGD and by beta-LASSO: accuracies (Fig. 5), and what they use."""
 
 from typing import Any
 
 import torch
-from nets import FC, LASSO, Net, joined, nets, scale_note, setting
+from nets import FC, LASSO, SLOTS, Net, absent, dataset, joined, nets, scale_note, setting
 from recipe import Recipe, main, recipe
+from scores import above, every, score, unlearned
 from torch import Tensor
 
 from lcstool.checkpoint import open_checkpoint
@@ -35,53 +36,93 @@ def _centre(map_KK: Tensor) -> float:
     return float(map_KK[start : start + 3, start : start + 3].sum())
 
 
-@recipe("N20 Fig. 5", "ResNet18 with kernels larger than 3, by SGD and by β-LASSO")
+WAYS = {"sgd": ("SGD", FC), "lasso": ("β-LASSO", LASSO)}
+
+
+@recipe
 def fig5(made: Recipe) -> None:
+    table = {(net.slot, net.how, net.kernel): net for net in nets(made.files, ".metrics.jsonl")}
+    sets = [slot for slot in SLOTS if any(key[0] == slot for key in table)]
+    absent(made, sets)
+    won, gains = [], {}
+    with made.figure(PAGE_INCHES, 2.2) as fig:
+        for axis, slot in zip(fig.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
+            made.panel(slot)
+            kernels = sorted({key[2] for key in table if key[0] == slot})
+            for how, (name, colour) in WAYS.items():
+                reached = [table[slot, how, kernel].accuracy for kernel in kernels]
+                axis.plot(kernels, reached, "o-", color=colour, label=name)
+                made.numbers[f"{slot}.{how}"] = {"kernel": kernels, "accuracy_percent": reached}
+            axis.set(xlabel="kernel size", ylabel="test accuracy (%)", xticks=kernels)
+            axis.set_title(dataset(table[slot, "sgd", kernels[0]].data))
+            for kernel in kernels:
+                sgd, lasso = (table[slot, how, kernel] for how in WAYS)
+                gains[slot, kernel] = lasso.accuracy - sgd.accuracy
+                won.append(above(score([lasso]), score([sgd])))
+                what = f"{dataset(sgd.data)}, {kernel}×{kernel}: β-LASSO over SGD"
+                remark = f"{sgd.accuracy:.1f} % by SGD; {setting(made, sgd)}"
+                made.row(what, gains[slot, kernel], None, "points", remark)
+        fig.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    told = "; ".join(
+        f"{dataset(next(net.data for key, net in table.items() if key[0] == slot))} "
+        + ", ".join(f"{gain:+.1f} at {kernel}" for (at, kernel), gain in gains.items() if at == slot)
+        for slot in sets
+    )
+    but = unlearned(made, table.values())
+    made.claim("improves-all", None if but else every(won), f"{told} (points, kernel size){but}")
+    ends = {slot: [gain for (at, _), gain in gains.items() if at == slot] for slot in sets}
+    noise = {
+        slot: 4 * score([next(net for key, net in table.items() if key[0] == slot)]).error for slot in sets
+    }
+    made.claim(
+        "more-when-large",
+        None
+        if but
+        else every(
+            None if abs(found[-1] - found[0]) <= noise[slot] else found[-1] > found[0]
+            for slot, found in ends.items()
+        ),
+        told + but,
+    )
+    made.note = f"One seed; the network has stride and channels of ResNet18. {scale_note(made)}"
+
+
+@recipe
+def kernels(made: Recipe) -> None:
     found = sorted(nets(made.files), key=lambda net: net.kernel)
     sizes = sorted({net.kernel for net in found})
     table: dict[tuple[str, int], dict[str, Any]] = {}
     for net in found:
         energy_KK, kept_KK = _taps(net)
-        share = 100 * _centre(energy_KK)
         table[net.how, net.kernel] = {
-            "accuracy_percent": net.accuracy, "energy_in_3x3_percent": share,
-            "kept_percent": 100 * float(kept_KK.mean()), "energy": energy_KK.tolist(),
+            "energy_in_3x3_percent": 100 * _centre(energy_KK), "kept_percent": 100 * float(kept_KK.mean()),
+            "energy": energy_KK.tolist(),
         }  # fmt: skip
-    ways = {"sgd": ("SGD", FC), "lasso": ("β-LASSO", LASSO)}
     with made.figure(PAGE_INCHES, 2.3) as fig:
-        left, right = fig.subfigures(1, 2, width_ratios=[1.35, 1])
-        accuracy, centre = left.subplots(1, 2)
-        for how, (name, colour) in ways.items():
-            accuracy.plot(
-                sizes, [table[how, k]["accuracy_percent"] for k in sizes], "o-", color=colour, label=name
+        left, right = fig.subfigures(1, 2, width_ratios=[1, 0.3 + 0.35 * (len(sizes) - 1)])
+        centre = left.subplots()
+        for how, (name, colour) in WAYS.items():
+            centre.plot(
+                sizes, [table[how, k]["energy_in_3x3_percent"] for k in sizes], "o-", color=colour, label=name
             )
-            centre.plot(sizes, [table[how, k]["energy_in_3x3_percent"] for k in sizes], "o-", color=colour)
         centre.plot(sizes, [900 / k**2 for k in sizes], ":", color="0.4", label="share of the area")
-        accuracy.set(xlabel="kernel size", ylabel="test accuracy (%)", xticks=sizes)
         centre.set(xlabel="kernel size", ylabel="energy in the middle 3×3 (%)", xticks=sizes, ylim=(0, 105))
-        handles = [*accuracy.get_legend_handles_labels()[0], *centre.get_legend_handles_labels()[0]]
-        left.legend(handles=handles, loc="outside upper center", ncols=3)
-        _maps(right, table, sizes[1:], {how: name for how, (name, _) in ways.items()})
+        left.legend(*centre.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        _maps(right, table, sizes[1:], {how: name for how, (name, _) in WAYS.items()})
     for (how, kernel), entry in table.items():
-        name = f"{ways[how][0]}, {kernel}×{kernel}"
+        name = f"{WAYS[how][0]}, {kernel}×{kernel}"
         made.numbers[name] = entry
-        alone = setting(made, found[0].alpha)
-        made.row(f"{name}: test accuracy", entry["accuracy_percent"], None, "%", joined(alone, "one seed"))
         if kernel > 3:
-            remark = f"{900 / kernel**2:.3g} % of the area; {entry['kept_percent']:.3g} % of the weights kept"
+            remark = joined(f"{900 / kernel**2:.3g} % of the area; {entry['kept_percent']:.3g} % of the weights kept",
+                            setting(made, found[0]))  # fmt: skip
             made.row(f"{name}: energy in the middle 3×3", entry["energy_in_3x3_percent"], None, "%", remark)
-    won = [k for k in sizes if table["lasso", k]["accuracy_percent"] > table["sgd", k]["accuracy_percent"]]
-    wins = (
-        f"is the more accurate for kernels of {', '.join(map(str, won))}"
-        if won
-        else "is nowhere the more accurate"
-    )
-    excess = {how: table[how, sizes[-1]]["energy_in_3x3_percent"] * sizes[-1] ** 2 / 900 for how in ways}
+    for panel in ("centre", "maps"):
+        made.panel(panel)
+    excess = {how: table[how, sizes[-1]]["energy_in_3x3_percent"] * sizes[-1] ** 2 / 900 for how in WAYS}
     made.note = (
-        f"β-LASSO {wins}. At size {sizes[-1]} the middle 3×3 taps hold {excess['lasso']:.2f} "
-        f"times their share of the energy by β-LASSO and {excess['sgd']:.2f} times by SGD (1 is none learnt), counted "
-        "in the layers that see the whole image's side; further on, outer taps meet padding alone and vanish by "
-        "themselves. "
+        f"At size {sizes[-1]} the middle 3×3 taps hold {excess['lasso']:.2f} times their share of the energy by "
+        f"β-LASSO and {excess['sgd']:.2f} times by SGD (1 is none learnt), counted in the layers that see the whole "
+        "image's side; further on, outer taps meet padding alone and vanish by themselves. "
         f"{scale_note(made)}"
     )
 

@@ -9,11 +9,12 @@ from lcstool.stages.prune_stats.config import PruneStatsConfig
 from lcstool.stages.prune_stats.stage import prune_stats
 
 
-@recipe("N20 section 4.1", "What β-LASSO learned")
+@recipe
 def learned(made: Recipe) -> None:
     (sgd,) = (str(file) for file in made.files if file.stem.endswith(".sgd"))
     (lasso,) = (str(file) for file in made.files if file.stem.endswith(".lasso"))
-    grids = [look.layers[0].grid for look in prune_stats(PruneStatsConfig(files=(sgd, lasso))).files]
+    looks = prune_stats(PruneStatsConfig(files=(sgd, lasso))).files
+    grids = [grid for look in looks if (grid := look.layers[0].grid) is not None]
     with made.figure(PAGE_INCHES, 2.45) as fig:
         parts = fig.subfigures(1, 3, width_ratios=(1, 1, 1.12), wspace=0.04)
         for part, grid, title in zip(parts, grids, ("SGD", "β-LASSO"), strict=False):
@@ -34,6 +35,8 @@ def learned(made: Recipe) -> None:
         bar.ax.set_yticklabels([f"{tick}" for tick in ticks])
         bar.ax.minorticks_off()
         parts[2].suptitle("β-LASSO: where a unit's inputs lie", fontsize=9)
+    for panel in ("sgd", "lasso", "pairs"):
+        made.panel(panel)
     for title, grid in zip(("SGD", "β-LASSO"), grids, strict=True):
         near = grid.displacement.same_z_YX[height // 2, width // 2 + 1].item()
         made.row(f"{title}: pairs of horizontal neighbours against chance", near, None, "deviations")

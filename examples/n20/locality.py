@@ -1,9 +1,12 @@
-"""Is what beta-LASSO keeps local? Pairs of inputs of a unit, and the spread of its weights: Fig. 8."""
+"""Is what beta-LASSO keeps local? Pairs of inputs of a unit, and the spread of its weights."""
+
+import math
 
 import numpy as np
 from matplotlib.colors import SymLogNorm
-from nets import BY_SECTION, Net, groups, joined, nets, scale_note, setting, spread
+from nets import Net, groups, joined, nets, scale_note, setting
 from recipe import Recipe, main, recipe
+from scores import Spread, score
 
 from lcstool.checkpoint import open_checkpoint
 from lcstool.plots.style import DIVERGING, PAGE_INCHES
@@ -14,9 +17,9 @@ def _pairs(net: Net) -> np.ndarray:
     return np.asarray(open_checkpoint(str(net.path))["layer1/pairs_same_z"])
 
 
-@recipe("N20 Fig. 8", "Locality of the first layer, against chance")
-def fig8(made: Recipe) -> None:
-    found = groups(nets(made.files))
+@recipe
+def locality(made: Recipe) -> None:
+    found = groups(nets(made.files, ".stats.safetensors"))
     maps = [group[0] for group in found if group[0].arch == "s-fc" and group[0].how != "sgd"]
     with made.figure(PAGE_INCHES, 2.3) as fig:
         left, right = fig.subfigures(1, 2, width_ratios=[1.35, 1])
@@ -29,7 +32,7 @@ def fig8(made: Recipe) -> None:
         for axis, net, z_YX in zip(axes, maps, z_NYX, strict=True):
             norm = SymLogNorm(3, vmin=-scale, vmax=scale)
             image = axis.imshow(z_YX, cmap=DIVERGING, norm=norm, extent=extent)
-            axis.set_title("β-LASSO" if net.how == "lasso" else "pixels permuted")
+            axis.set_title("pixels permuted" if "permuted" in net.more else "β-LASSO")
         left.supxlabel("displacement right (pixels)", fontsize=8)
         axes[0].set_ylabel("displacement down (pixels)")
         marks = [mark for mark in (10, 30, 100, 300, 1000) if mark <= scale]
@@ -38,11 +41,17 @@ def fig8(made: Recipe) -> None:
         bar.ax.set_yticklabels([f"{tick:+}" if tick else "0" for tick in ticks])
         bar.ax.minorticks_off()
         _radii(made, right, found)
+    for panel in ("pairs", "radius"):
+        made.panel(panel)
+    plain, permuted = (score(group) for group in found if group[0].how == "lasso")
+    gap, noise = permuted.mean - plain.mean, 2 * math.hypot(plain.error, permuted.error)
+    told = f"{plain.mean:.1f} % as they are, {permuted.mean:.1f} % permuted; two standard errors {noise:.1f}"
+    made.claim("any-order", abs(gap) <= noise, told)
     made.note = (
         "Left: how often two non-zero weights of a unit lie at a displacement, in standard deviations from chance; red "
         "in the middle is locality. A network that sees all images' pixels in one permuted order learns the same, once "
         "the pixels are put back: locality comes from the images. Right: rms radius of a unit's weights, over that of "
-        f"the same weights on shuffled pixels; 1 is no locality. {BY_SECTION} {scale_note(made)}"
+        f"the same weights on shuffled pixels; 1 is no locality. {scale_note(made)}"
     )
 
 
@@ -52,14 +61,15 @@ def _radii(made: Recipe, fig: object, found: list[list[Net]]) -> None:
     for place, group in enumerate(found):
         net, layers = group[0], [one.first_layer()["locality"] for one in group]
         ratios = [layer["min10"]["radius_ratio"] for layer in layers]
-        name = {"sgd": f"{net.name}, SGD", "lasso": "S-FC, β-LASSO", "permuted": "same, permuted"}[net.how]
+        shuffled = "permuted" in net.more
+        name = f"{net.name}, SGD" if net.how == "sgd" else "same, permuted" if shuffled else "S-FC, β-LASSO"
         labels.append(name)
         if None in ratios:
             made.row(f"{name}: rms radius / null", None, None, "", "no unit has 10 non-zeros")
             continue
-        ratio = spread(ratios)
+        ratio = Spread(tuple(ratios))
         axis.barh(place, ratio.mean, 0.62, xerr=ratio.deviation or None, color=net.colour,
-                  alpha=0.55 if net.how == "permuted" else 1)  # fmt: skip
+                  alpha=0.55 if shuffled else 1)  # fmt: skip
         axis.text(
             1.02 if 0.85 < ratio.mean < 1 else ratio.mean + 0.02,
             place,
@@ -68,7 +78,7 @@ def _radii(made: Recipe, fig: object, found: list[list[Net]]) -> None:
             fontsize=7,
         )
         value, null = (layers[0]["min10"][key]["rms_radius_pixels"] for key in ("value", "null"))
-        remark = joined(f"{value:.2f} / {null:.2f} pixels", ratio.remark(), setting(made, net.alpha))
+        remark = joined(f"{value:.2f} / {null:.2f} pixels", ratio.remark(), setting(made, net))
         made.row(f"{name}: rms radius / null", ratio.mean, None, "", remark)
         neighbours = layers[0]["neighbour_pairs"]["same_channel_over_null"]
         made.numbers[name] = {"radius_ratio": ratios, "neighbour_pairs_over_chance": neighbours,

@@ -1,31 +1,38 @@
-"""What the figures of n20 share: what a file's name says of its network, and the numbers to compare it with."""
+"""What the figures of n20 share: what a file's name says of its network, and what was measured."""
 
-import statistics
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from recipe import Recipe, trained
 
 from lcstool.checkpoint import open_checkpoint
+from lcstool.models import ModelSpec
 from lcstool.plots.style import COLOURS
 
-BY_SECTION = "What stands under this number follows from the paper's section, not from its caption."
 NAMES = {
     "s-conv": "S-CONV", "s-local": "S-LOCAL", "s-fc": "S-FC", "3-fc": "3-FC", "resnet18": "ResNet18",
     "d-conv": "D-CONV", "d-local": "D-LOCAL", "d-fc": "D-FC",
 }  # fmt: skip
-DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
-CONV, FC, LOCAL, LASSO, GREY = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[3], "0.45"
+# The paper's data sets, and the built-in ones that stand for the second and third at SCALE=demo.
+SLOTS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
+STAND_INS = {"leaves5": "cifar100", "leaves3": "svhn"}
+DATA = SLOTS | {"leaves5": "leaves, 5 classes", "leaves3": "leaves, 3 classes"}
+NEEDS = {slot: f"needs {slot.upper()}=npz:FILE" for slot in SLOTS} | {"cifar10": "needs DATASET=npz:FILE"}
+TEST_IMAGES = {"leaves": 4_000, "leaves5": 2_000, "leaves3": 1_200, "svhn": 26_032}  # others: 10,000
+CONV, FC, LOCAL, LASSO, RESNET, LIGHT, GREY = (*COLOURS[:6], "0.45")
 COLOUR = {"conv": CONV, "local": LOCAL, "fc": FC}
-# Test accuracy of S-FC by beta-LASSO (beta 50) in the arXiv text; the NeurIPS abstract has 84.50, 57.76, 93.84.
-PAPER_LASSO = {"cifar10": 85.19, "cifar100": 59.56, "svhn": 94.07}
 
 
 @dataclass(frozen=True)
 class Net:
-    """A file, DATA.ARCH.ALPHA.SEED.HOW and suffixes: `leaves.s-fc.16.0.b3.lasso.stats.safetensors`."""
+    """A file, DATA.ARCH.ALPHA.SEED.EPOCHS[.MORE].OPTIMIZER and suffixes:
+
+    `leaves.s-fc.16.0.e12.b3.lasso.stats.safetensors`.
+    """
 
     path: Path
 
@@ -34,8 +41,18 @@ class Net:
         return self.path.name.split(".")
 
     @property
+    def stem(self) -> str:
+        """Of the file of the network itself."""
+        return ".".join(self.parts[: self.parts.index(self.how) + 1])
+
+    @property
     def data(self) -> str:
         return self.parts[0]
+
+    @property
+    def slot(self) -> str:
+        """Which of the paper's data sets this one is, or stands for."""
+        return STAND_INS.get(self.data, self.data if self.data in SLOTS else "cifar10")
 
     @property
     def arch(self) -> str:
@@ -50,40 +67,77 @@ class Net:
         return int(self.parts[3])
 
     @property
+    def epochs(self) -> int:
+        return int(self.parts[4].removeprefix("e"))
+
+    @property
     def how(self) -> str:
-        """`sgd`, `lasso` or `permuted`."""
-        return next(part for part in self.parts if part in ("sgd", "lasso", "permuted"))
+        """`sgd` or `lasso`."""
+        return next(part for part in self.parts[5:] if part in ("sgd", "lasso"))
+
+    @property
+    def more(self) -> list[str]:
+        return self.parts[5 : self.parts.index(self.how)]
+
+    def _number(self, letter: str) -> int | None:
+        return next((int(part[1:]) for part in self.more if part[0] == letter and part[1:].isdecimal()), None)
 
     @property
     def kernel(self) -> int:
-        return int(self.parts[4].removeprefix("k"))
+        return self._number("k") or 3
 
     @property
     def beta(self) -> int | None:
-        return int(self.parts[4].removeprefix("b")) if self.arch == "s-fc" and self.how != "sgd" else None
+        return self._number("b")
 
     @property
     def name(self) -> str:
         """`S-FC` and, where it was not SGD, how it was trained."""
-        by = {"sgd": "", "lasso": f", β-LASSO, β = {self.beta}", "permuted": ", β-LASSO, pixels permuted"}
-        return NAMES[self.arch] + by[self.how]
+        by = "" if self.how == "sgd" else f", β-LASSO, β = {self.beta}"
+        return f"{NAMES[self.arch]}{by}{', pixels permuted' if 'permuted' in self.more else ''}"
 
     @property
     def colour(self) -> str:
         if self.how != "sgd":
             return LASSO
-        return COLOUR.get(self.arch.split("-")[-1] if self.arch[0] in "sd" else "", GREY)
+        if self.arch == "resnet18":
+            return RESNET
+        return COLOUR[self.arch.split("-")[-1]] if self.arch[0] in "sd" else GREY
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """Of the epochs, from the metrics beside the network."""
+        path = self.path.with_name(f"{self.stem}.metrics.jsonl")
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
     @property
     def accuracy(self) -> float:
-        """On the test images, in percent."""
-        return 100 * float(trained(self.path)["metrics"]["test_accuracy_frac"])
+        """On the test images after the last epoch, in percent."""
+        return 100 * float(self.records[-1]["test_accuracy_frac"])
+
+    @property
+    def train_accuracy(self) -> float:
+        """On the training images as they are, in percent."""
+        return 100 * float(trained(self.path)["metrics"]["train_accuracy_frac"])
 
     @property
     def density(self) -> float:
         """Share of the first layer's weights that are not zero, in percent."""
-        weight = open_checkpoint(str(self.path))["layer1.weight"]
-        return 100 * float(weight.count_nonzero()) / weight.numel()
+        return 100 * float(self.records[-1]["density"]["layer1"])
+
+    @cached_property
+    def spec(self) -> ModelSpec | None:
+        """None where only the metrics are there."""
+        path = self.path.with_name(f"{self.stem}.safetensors")
+        header = open_checkpoint(str(path)).header if path.exists() else None
+        return ModelSpec.from_json(header.model, path.name) if header and header.model else None
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """The image's side, base channels and classes; those of the paper's data where only the metrics are there."""
+        if self.spec is not None:
+            return self.spec.in_shape[-1], self.alpha, self.spec.classes
+        return 32, self.alpha, 100 if self.slot == "cifar100" else 10
 
     def report(self) -> dict[str, Any]:
         """What `prune-stats` found, of a file of statistics."""
@@ -95,49 +149,22 @@ class Net:
         return dict(self.report()["layers"][0])
 
 
-def nets(files: Iterable[Path]) -> list[Net]:
-    return [Net(file) for file in files if file.suffix == ".safetensors"]
+def nets(files: Iterable[Path], suffix: str = ".safetensors") -> list[Net]:
+    """One for each file with this ending; statistics are no networks."""
+    return [
+        Net(file)
+        for file in files
+        if file.name.endswith(suffix)
+        and (suffix != ".safetensors" or not file.name.endswith(".stats.safetensors"))
+    ]
 
 
 def groups(found: Sequence[Net]) -> list[list[Net]]:
     """Networks that differ in their seeds only, in the order of their first ones."""
     made: dict[tuple[str, ...], list[Net]] = {}
     for net in found:
-        made.setdefault((net.data, net.arch, str(net.alpha), *net.parts[4:]), []).append(net)
+        made.setdefault((*net.parts[:3], *net.parts[4:]), []).append(net)
     return list(made.values())
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean and standard deviation over seeds."""
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.values)
-
-    @property
-    def deviation(self) -> float:
-        return statistics.stdev(self.values) if len(self.values) > 1 else 0.0
-
-    def remark(self) -> str:
-        """`± 0.4, 3 seeds`, or `one seed`."""
-        if len(self.values) == 1:
-            return "one seed"
-        deviation = f"{self.deviation:,.0f}" if self.deviation >= 10 else f"{self.deviation:.2g}"
-        return f"± {deviation}, {len(self.values)} seeds"
-
-
-def spread(values: Iterable[float]) -> Spread:
-    return Spread(tuple(values))
-
-
-def setting(made: Recipe, alpha: int) -> str:
-    """What a number does not share with the paper's, in a few words; nothing at its own settings."""
-    if made.scale == "paper":
-        return "" if alpha in (15, 64, 150) else f"alpha {alpha}"
-    return f"{'CIFAR-10' if made.scale == 'small' else 'built-in images'}, 16x16, alpha {alpha}"
 
 
 def joined(*remarks: str) -> str:
@@ -148,11 +175,26 @@ def dataset(tag: str) -> str:
     return DATA.get(tag, tag)
 
 
+def setting(made: Recipe, net: Net) -> str:
+    """What a number does not share with the paper's, in a few words; nothing at its own settings."""
+    if made.scale == "paper":
+        return "" if net.alpha in (15, 64, 150) else f"α = {net.alpha}"
+    return f"{dataset(net.data)}, α = {net.alpha}, {net.epochs} epochs"
+
+
+def absent(made: Recipe, present: Iterable[str], *kinds: str) -> None:
+    """Say of the paper's data sets that are not here what would draw them; of several kinds of panels, of each."""
+    for slot in SLOTS.keys() - set(present):
+        for name in [f"{kind}-{slot}" for kind in kinds] or [slot]:
+            if name in made.content.panels:
+                made.without(name, NEEDS[slot])
+
+
 def scale_note(made: Recipe) -> str:
     """What every note on trained networks ends with."""
     if made.scale == "paper":
         return ""
-    images = "other, simpler images" if made.scale == "demo" else "CIFAR-10 at 16x16"
+    images = "built-in, simpler images" if made.scale == "demo" else "images of 16x16 pixels"
     return (
         f"Small networks and few epochs on {images}: orders can be compared with the paper's, values cannot."
     )
