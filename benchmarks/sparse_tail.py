@@ -36,7 +36,7 @@ from torch import nn
 from lcstool.checkpoint import Checkpoint, open_checkpoint
 from lcstool.data.dataset import Split
 from lcstool.errors import InterruptedRunError
-from lcstool.images import input_map, load_images
+from lcstool.images import images_of, input_map
 from lcstool.models import ModelSpec, load_model
 from lcstool.stages.train.config import TrainConfig
 from lcstool.stages.train.outputs import TrainOutputs
@@ -77,7 +77,7 @@ def batches_of(snapshot: Checkpoint, dataset: str, config: TrainConfig, num_step
     """Prepared training images, other ones in each step as long as there are some."""
     header = snapshot.require_kind("model")
     spec = ModelSpec.from_json(header.model or {}, snapshot.where)
-    train_split = load_images(dataset, None, spec, snapshot.where).train
+    train_split = images_of(dataset, None, spec, header, snapshot.where).dataset.train
     prepare = input_map(header.input, spec, snapshot.where, torch.device("cpu"), torch.float32)
     order = torch.randperm(len(train_split), generator=torch.Generator().manual_seed(0))
     batches = []
