@@ -33,15 +33,15 @@ def num_classes(weights: Sequence[WeightTensor]) -> int:
         for weight in layers
         if not any(_takes(other, weight) for other in weights if other is not weight)
     ]
-    heads = {_width(weight) for weight in layers if _is_head(weight)}
-    widths, named = ({_width(weight) for weight in own} for own in (free, filter(_is_head, free)))
+    heads = {weight.num_outputs for weight in layers if _is_head(weight)}
+    widths, named = ({weight.num_outputs for weight in own} for own in (free, filter(_is_head, free)))
     if len(widths) == 1 and (not heads or widths <= heads):
         return widths.pop()
     for found in (named, heads):
         if len(found) == 1 and (widths <= heads or len(widths) > 1 or not widths):
             return found.pop()
     where = weights[0].checkpoint.where
-    shown = ", ".join(f"{weight.layer} {_width(weight)}" for weight in free[:6]) or "none"
+    shown = ", ".join(f"{weight.layer} {weight.num_outputs}" for weight in free[:6]) or "none"
     raise BadInputError(
         f"{where}: nothing says which layer is the last, so the number of classes is not known; layers whose output no "
         f"other layer takes, with their widths: {shown}",
@@ -49,17 +49,12 @@ def num_classes(weights: Sequence[WeightTensor]) -> int:
     )
 
 
-def _width(weight: WeightTensor) -> int:
-    """Outputs of a layer: units, or channels of a convolution."""
-    return weight.shape[2] if weight.is_local else weight.shape[0]
-
-
 def _takes(consumer: WeightTensor, producer: WeightTensor) -> bool:
     """Whether the inputs of one layer may be the outputs of another: as many, or so many maps laid out flat.
 
     A convolution takes no dense layer's output, which is no image, unless that layer stands in a convolution's place.
     """
-    width = _width(producer)
+    width = producer.num_outputs
     if consumer.kind == "fc" and consumer.geometry is None:
         return consumer.fan_in == width or (len(producer.shape) > 2 and consumer.fan_in % width == 0)
     if producer.kind == "fc":

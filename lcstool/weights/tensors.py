@@ -63,6 +63,11 @@ class WeightTensor:
         return math.prod(self.shape[:3]) if self.is_local else self.shape[0]
 
     @property
+    def num_outputs(self) -> int:
+        """What the layer gives to the next: units of dense layers, channels of convolutions and local layers."""
+        return self.shape[2] if self.is_local else self.shape[0]
+
+    @property
     def num_weights(self) -> int:
         return math.prod(self.shape)
 
@@ -110,7 +115,9 @@ def find_weights(checkpoint: Checkpoint) -> list[WeightTensor]:
         )
         found.append(weight if geometry is None else _placed(weight, geometry))
     if not found:
-        raise BadInputError(f"{used.where} holds no weights (no floating-point tensor of two or more axes)")
+        raise BadInputError(
+            f"{used.where} holds no weights (no floating-point tensor of two or more axes that is called like one)"
+        )
     return sorted(found, key=lambda weight: natural_key(weight.name))
 
 

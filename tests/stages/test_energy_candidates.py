@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from shapes_only import ShapesOnly
 from torch import Tensor, nn
 
-from lcstool.checkpoint import Checkpoint, TensorInfo
 from lcstool.checkpoint.header import Header
 from lcstool.errors import BadInputError
 from lcstool.models import ModelSpec
@@ -14,24 +14,13 @@ from lcstool.stages.energy.layers import find_first_layer
 Shapes = dict[str, tuple[int, ...]]
 
 
-class ShapesOnly(Checkpoint):
-    """The names and shapes of a state dict; a name is a layer's, unless it ends as a token's."""
-
-    def __init__(self, shapes: Shapes) -> None:
-        self.where, self.header = "net", None
-        self.tensors = {
-            name if name.endswith("_token") else f"{name}.weight": TensorInfo(
-                dtype=torch.float32, shape=shape, begin=0, end=0
-            )
-            for name, shape in shapes.items()
-        }
-
-    def _whole(self, name: str) -> Tensor:
-        raise NotImplementedError
-
-
 def first(shapes: Shapes, channels: int = 3, image: tuple[int, int] | None = None) -> str:
-    return find_first_layer(ShapesOnly(shapes), channels, image, None).weight.layer
+    """The layer that is found; a name is a layer's, unless it ends as a token's."""
+    tensors = {
+        name if name.endswith("_token") else f"{name}.weight": (torch.float32, shape)
+        for name, shape in shapes.items()
+    }
+    return find_first_layer(ShapesOnly(tensors), channels, image, None).weight.layer
 
 
 VIT: Shapes = {
@@ -156,11 +145,9 @@ def test_the_layer_that_sees_the_image_may_be_registered_last(
     spec = ModelSpec(arch="resnet18", image=(16, 16), channels=3, classes=4)
     model = HeadFirst(branches).to("meta")
     monkeypatch.setattr(layers, "empty_model", lambda _: model)
-    file = ShapesOnly({})
-    file.tensors = {
-        name: TensorInfo(dtype=torch.float32, shape=tuple(value.shape), begin=0, end=0)
-        for name, value in model.state_dict().items()
-    }
+    file = ShapesOnly(
+        {name: (torch.float32, tuple(value.shape)) for name, value in model.state_dict().items()}
+    )
     file.header = Header(kind="model", model=spec.to_json())
     if branches == 1:
         assert find_first_layer(file, 3, None, None).weight.layer == "stems.0"

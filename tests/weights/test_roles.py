@@ -7,9 +7,10 @@ import pytest
 import torch
 import torchvision
 from amounts import first_of
+from shapes_only import ShapesOnly
 from torch import nn
 
-from lcstool.checkpoint import Checkpoint, Header, TensorInfo
+from lcstool.checkpoint import Checkpoint, Header
 from lcstool.errors import BadInputError
 from lcstool.weights import find_weights, num_classes, require_floating, roles_of
 
@@ -20,25 +21,12 @@ NAMES = ["resnet18", "shufflenet_v2_x0_5", "swin_v2_t", "densenet121", "googlene
          "regnet_y_400mf"]  # fmt: skip
 
 
-class Shapes(Checkpoint):
-    """A file of these tensors, of which only names and shapes are looked at."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.where, self.header = "net", None
-        self.tensors = {
-            name: TensorInfo(dtype=tensor.dtype, shape=tuple(tensor.shape), begin=0, end=0)
-            for name, tensor in model.state_dict().items()
-        }
-
-    def _whole(self, name: str) -> torch.Tensor:
-        raise NotImplementedError(name)
-
-
 @pytest.mark.parametrize("name", first_of(NAMES, 4))
 def test_networks_of_torchvision(name: str) -> None:
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None, num_classes=10)
-    file = Shapes(model)
+    state = model.state_dict()
+    file = ShapesOnly({key: (tensor.dtype, tuple(tensor.shape)) for key, tensor in state.items()})
     roles = roles_of(file)
     named = [*(n for parts in (*roles.layers.values(), *roles.norms.values()) for n in parts), *roles.other]
     assert Counter(named) == Counter(list(file.tensors))

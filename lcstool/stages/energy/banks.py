@@ -83,7 +83,7 @@ def read_bank(
         kind=weight.kind,
         patches_MPQCIJ=cut.patches(stored),
         initial_MPQCIJ=None if initial is None else cut.patches(initial),
-        num_units=weight.shape[2] if weight.is_local else weight.num_units,
+        num_units=weight.num_outputs,
         image=cut.grid[1:] if cut.grid is not None else None,
     )
 

@@ -64,11 +64,6 @@ def _in_channels(weight: WeightTensor) -> int | None:
     return weight.shape[1] if len(weight.shape) == 4 else None
 
 
-def _width(weight: WeightTensor) -> int:
-    """Outputs of a layer: units, or channels of a convolution."""
-    return weight.shape[2] if weight.is_local else weight.shape[0]
-
-
 def _comes_after(other: WeightTensor, first: WeightTensor, weights: Iterable[WeightTensor]) -> bool:
     """Whether a layer that could see the image comes after another one for certain, and does not see the image too.
 
@@ -77,7 +72,7 @@ def _comes_after(other: WeightTensor, first: WeightTensor, weights: Iterable[Wei
     """
     if not _is_numbered_before(first.layer, other.layer) or _are_alike(first.layer, other.layer):
         return False
-    writers = [_width(weight) for weight in weights if weight is not other and weight.kind != "fc"]
+    writers = [weight.num_outputs for weight in weights if weight is not other and weight.kind != "fc"]
     channels = _in_channels(other)
     if channels == 1:  # it may also be depthwise, with one or more filters for each channel
         return any(width and other.shape[0] % width == 0 for width in writers)
@@ -126,7 +121,7 @@ def _first_dense(weights: Sequence[WeightTensor], inputs: int) -> WeightTensor |
     unwritten = [
         weight
         for weight in fitting
-        if not any(_width(other) == inputs for other in weights if other is not weight)
+        if not any(other.num_outputs == inputs for other in weights if other is not weight)
     ]
     if len(unwritten) == 1:
         (first,) = unwritten
